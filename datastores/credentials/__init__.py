@@ -1,0 +1,1 @@
+"""What proves that somebody may open a store: values, tokens and leases."""

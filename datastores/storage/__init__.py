@@ -1,0 +1,1 @@
+"""Bytes and rows: the only package that talks to stores."""
