@@ -48,3 +48,12 @@ def account_url(
     if not endpoint.replace(".", "").replace("-", "").isalnum():
         raise DefinitionRejected(name, f'endpoint "{endpoint}" is neither a suffix nor an address')
     return AccountUrl(f"{protocol or 'https'}://{account}.{service}.{endpoint}")
+
+
+def without_password(url: str) -> str:
+    """An address as it may be shown and written down."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.password is None:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user.partition(':')[0]}@{host}").geturl()

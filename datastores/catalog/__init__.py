@@ -1,0 +1,1 @@
+"""The objects a person holds: workspaces, and datastores that belong to one."""

@@ -1,0 +1,67 @@
+"""The folder in which this user's embedded workspaces live."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from datastores.names import WorkspaceName
+
+HOME_VARIABLE = "DATASTORES_HOME"
+REGISTRY_VARIABLE = "DATASTORES_REGISTRY"
+REGISTRY_FILE = "registry.db"
+VAULT_KEY_FILE = "vault.key"
+DATA_FOLDERS = ("blobstore", "filestore")
+
+
+def home() -> Path:
+    """`$DATASTORES_HOME`, or the user's data folder."""
+    given = os.environ.get(HOME_VARIABLE)
+    if given:
+        return Path(given).expanduser().absolute()
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "datastores"
+
+
+def workspace_folder(name: WorkspaceName) -> Path:
+    """The one folder of an embedded workspace."""
+    return home() / "workspaces" / name
+
+
+def workspace_folders() -> Iterator[Path]:
+    """Folders that hold an embedded workspace, in order of their names."""
+    folder = home() / "workspaces"
+    if folder.is_dir():
+        yield from sorted(child for child in folder.iterdir() if (child / REGISTRY_FILE).is_file())
+
+
+def default_registry(name: WorkspaceName) -> str:
+    """Where a workspace's records are when nobody says: `$DATASTORES_REGISTRY`, or its folder."""
+    return os.environ.get(REGISTRY_VARIABLE) or str(workspace_folder(name) / REGISTRY_FILE)
+
+
+def embedded_folder(name: WorkspaceName, registry_place: str) -> Path:
+    """The folder beside the registry; for a database, the one this user would have had."""
+    if "://" in registry_place:
+        return workspace_folder(name)
+    return Path(registry_place).parent
+
+
+def remove_embedded(folder: Path, *, data: bool) -> Path | None:
+    """Remove what an embedded workspace put into its folder; the folder, if something stays.
+
+    Nothing else is touched: the folder may be somebody's project.
+    """
+    for leftover in sorted(folder.glob(REGISTRY_FILE + "*")):
+        leftover.unlink()
+    (folder / VAULT_KEY_FILE).unlink(missing_ok=True)
+    for name in DATA_FOLDERS:
+        with contextlib.suppress(FileNotFoundError, *(() if data else (OSError,))):
+            # An empty folder is no data; rmdir leaves any other.
+            shutil.rmtree(folder / name) if data else (folder / name).rmdir()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return folder if any((folder / name).exists() for name in DATA_FOLDERS) else None

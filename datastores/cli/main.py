@@ -1,0 +1,118 @@
+"""`datastores`: the top of the command, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from datastores.errors import DatastoresError
+from datastores.secret import redact
+
+# Command -> the module that has it, so that one command loads one module.
+_COMMANDS = {
+    "ws": "workspaces",
+    "register": "registering",
+    "list": "catalog",
+    "show": "catalog",
+    "default": "catalog",
+    "unregister": "catalog",
+    "check": "catalog",
+    "ls": "looking",
+    "stat": "looking",
+    "du": "looking",
+    "cat": "looking",
+    "cp": "moving",
+    "rm": "moving",
+    "verify": "moving",
+    "repair": "moving",
+    "completion": "completion",
+}
+
+_EPILOG = """
+\b
+Places are written NAME:PATH, such as images:train/cats; anything else is a local path.
+Examples:
+  datastores ws create demo
+  datastores register blob images --account acme --container pics --account-key env:PICS_KEY
+  datastores ls images:train
+  datastores cp images:train ./train
+  datastores cp ./model images:models/7
+
+\b
+Exit codes: 0 done, 1 a defect of this program, 2 wrong usage, 3 a name, definition or
+configuration is rejected, 4 not registered, 5 already registered, 6 credential, 7 not found,
+8 permission, 9 unavailable, 10 some files failed, 11 registry, 12 damaged data, 13 not
+supported, 14 exists or changed meanwhile, 15 version mismatch, 130 interrupted.
+"""
+
+
+class _LazyGroup(click.Group):
+    """Knows all commands by name and imports each when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        loaded = importlib.import_module(f"datastores.cli.{module}")
+        command: click.Command = getattr(loaded, f"{cmd_name}_command")
+        return command
+
+
+@click.group(
+    cls=_LazyGroup,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="datastores")
+def cli() -> None:
+    """Register stores once, then move, look at and mount their data by name."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and leave the process with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; errors are one sentence on stderr."""
+    try:
+        cli.main(args=arguments, prog_name="datastores", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except DatastoresError as error:
+        _complain(error, as_json=_wants_json(arguments))
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what was complete stays, run it again to go on", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def _complain(error: DatastoresError, *, as_json: bool) -> None:
+    text = redact(str(error))
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"error": type(error).__name__, "message": text, "exit_code": error.exit_code}
+            ),
+            err=True,
+        )
+    else:
+        click.echo(click.style("error: ", fg="red", bold=True) + text, err=True)
+
+
+def _wants_json(arguments: Sequence[str] | None) -> bool:
+    return "--json" in (sys.argv[1:] if arguments is None else arguments)

@@ -1,0 +1,108 @@
+"""Options that many commands share, each declared once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from datastores.secret import Secret
+
+if TYPE_CHECKING:
+    from datastores.catalog.workspace import Workspace
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def workspace_option(command: Command) -> Command:
+    """`--workspace`: a name instead of the one the current folder belongs to."""
+    return click.option(
+        "-w",
+        "--workspace",
+        "workspace_name",
+        metavar="NAME",
+        envvar="DATASTORES_WORKSPACE",
+        shell_complete=complete_workspace,
+        help="Workspace to use; otherwise the one this folder belongs to.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """`--json`: output for programs."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+
+
+def find_workspace(name: str | None) -> Workspace:
+    """The workspace that was named, or the one the current folder belongs to."""
+    from datastores.catalog.workspace import Workspace
+
+    return Workspace.get(name) if name else Workspace.from_config()
+
+
+def print_json(value: Any) -> None:
+    """A value as one JSON document."""
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+class SecretSource(click.ParamType):
+    """Where a secret comes from; never the secret itself, which argv would show to everybody."""
+
+    name = "prompt|stdin|env:VAR"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Secret:
+        if isinstance(value, Secret):
+            return value
+        source = str(value)
+        label = (param.name or "secret").replace("_", " ") if param else "secret"
+        if source == "prompt":
+            return Secret(click.prompt(label, hide_input=True, err=True))
+        if source == "stdin":
+            return self._given(sys.stdin.readline().rstrip("\r\n"), "standard input is", param, ctx)
+        if source.startswith("env:"):
+            variable = source.removeprefix("env:")
+            return self._given(os.environ.get(variable, ""), f"${variable} is", param, ctx)
+        return self._refuse(param, ctx)
+
+    def _given(
+        self, text: str, place: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Secret:
+        if not text:
+            self.fail(f"{place} empty", param, ctx)
+        return Secret(text)
+
+    def _refuse(self, param: click.Parameter | None, ctx: click.Context | None) -> NoReturn:
+        # What was typed may be the secret, so it is not repeated.
+        self.fail(
+            "a secret does not go on the command line, where every user of the machine can see "
+            'it; write "prompt", "stdin" or "env:VARIABLE"',
+            param,
+            ctx,
+        )
+
+
+def complete_workspace(
+    ctx: click.Context,  # noqa: ARG001  # click's signature
+    param: click.Parameter,  # noqa: ARG001  # click's signature
+    incomplete: str,
+) -> list[str]:
+    """Names of this user's workspaces, for the shell."""
+    from datastores.catalog.workspace import Workspace
+
+    return [name for name in Workspace.list() if name.startswith(incomplete)]
+
+
+def complete_datastore(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  # click's signature
+    """Names of the workspace's datastores, for the shell."""
+    from datastores.errors import DatastoresError
+
+    try:
+        names = find_workspace(ctx.params.get("workspace_name")).datastores
+    except DatastoresError:
+        return []  # a completion has nowhere to complain
+    return [name for name in names if name.startswith(incomplete)]

@@ -1,0 +1,145 @@
+"""`datastores ws`: workspaces."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from datastores.cli.options import (
+    SecretSource,
+    complete_workspace,
+    find_workspace,
+    json_option,
+    print_json,
+    workspace_option,
+)
+from datastores.cli.tables import print_facts, print_table
+from datastores.secret import Secret
+
+
+@click.group("ws")
+def ws_command() -> None:
+    """Make, find and remove workspaces."""
+
+
+@ws_command.command("create")
+@click.argument("name")
+@click.option("--folder", type=click.Path(file_okay=False), help="Folder for its records and data.")
+@click.option("--registry", metavar="URL", help="PostgreSQL database shared by many machines.")
+@click.option(
+    "--vault-key",
+    metavar="SOURCE",
+    help="Where the key of its secrets is: file:PATH, env:VARIABLE, keyring:SERVICE or "
+    "keyvault:https://VAULT.vault.azure.net/secrets/NAME.",
+)
+@click.option("--storage-account", metavar="ACCOUNT", help="Azure account for its two stores.")
+@click.option("--storage-endpoint", metavar="SUFFIX|URL", help="Where that account answers.")
+@click.option("--storage-key", type=SecretSource(), help="Key of that account.")
+@click.option("--subscription", metavar="ID", help="Azure subscription to note in its address.")
+@click.option("--resource-group", metavar="NAME", help="Azure resource group to note.")
+@click.option("--exist-ok", is_flag=True, help="Use it if it is there already.")
+@json_option
+def create(
+    name: str,
+    folder: str | None,
+    registry: str | None,
+    vault_key: str | None,
+    storage_account: str | None,
+    storage_endpoint: str | None,
+    storage_key: Secret | None,
+    subscription: str | None,
+    resource_group: str | None,
+    exist_ok: bool,
+    as_json: bool,
+) -> None:
+    """Make a workspace; this folder then belongs to it."""
+    from datastores.catalog.workspace import Workspace
+
+    workspace = Workspace.create(
+        name,
+        subscription_id=subscription,
+        resource_group=resource_group,
+        storage_account=storage_account,
+        exist_ok=exist_ok,
+        show_output=not as_json,
+        folder=folder,
+        registry=registry,
+        vault_key=vault_key,
+        storage_endpoint=storage_endpoint,
+        storage_key=storage_key,
+    )
+    if as_json:
+        print_json(workspace.get_details())
+
+
+@ws_command.command("list")
+@click.option("--registry", metavar="URL", help="A database instead of this user's folder.")
+@json_option
+def list_(registry: str | None, as_json: bool) -> None:
+    """Show the workspaces of this user, or of a registry."""
+    from datastores.catalog.workspace import Workspace
+
+    found = [
+        {
+            "name": workspace.name,
+            "subscription": workspace.subscription_id,
+            "resource_group": workspace.resource_group,
+            "registry": workspace.registry_place,
+        }
+        for same in Workspace.list(registry=registry).values()
+        for workspace in same
+    ]
+    if as_json:
+        print_json(found)
+    else:
+        print_table(found, empty='no workspace yet; make one with "datastores ws create NAME"')
+
+
+@ws_command.command("show")
+@workspace_option
+@json_option
+def show(workspace_name: str | None, as_json: bool) -> None:
+    """Show what is known about the workspace in use."""
+    details = find_workspace(workspace_name).get_details()
+    if as_json:
+        print_json(details)
+    else:
+        print_facts(details)
+
+
+@ws_command.command("delete")
+@click.argument("name", shell_complete=complete_workspace)
+@click.option("--data", is_flag=True, help="Also delete the folders of its two embedded stores.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@json_option
+def delete(name: str, data: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Forget a workspace with its datastores and secrets; its data stays unless --data is given."""
+    from datastores.catalog.workspace import Workspace
+
+    workspace = Workspace.get(name)
+    registered = sorted(workspace.datastores)
+    if not as_json:
+        click.echo(f'workspace "{name}" forgets: {", ".join(registered)}')
+        click.echo("their data goes too" if data else "their data stays")
+    if not dry_run:
+        if not yes:
+            click.confirm("delete it?", abort=True, err=True)
+        workspace.delete(delete_dependent_resources=data)
+    if as_json:
+        print_json({"deleted": not dry_run, "name": name, "datastores": registered, "data": data})
+
+
+@ws_command.command("rotate-key")
+@workspace_option
+@json_option
+def rotate_key(workspace_name: str | None, as_json: bool) -> None:
+    """Encrypt all secrets of the workspace under a new key."""
+    rotation = find_workspace(workspace_name).rotate_vault_key()
+    if as_json:
+        print_json(asdict(rotation))
+    else:
+        click.echo(f"{rotation.resealed} secrets are encrypted under key {rotation.key_id}")
+        if rotation.advice:
+            click.echo(rotation.advice)

@@ -1,0 +1,1 @@
+"""Datastores as fsspec file systems, for pandas, pyarrow, DuckDB, dask and friends."""
