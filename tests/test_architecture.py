@@ -42,6 +42,7 @@ ARROWS: dict[str, set[str]] = {
     | {"definitions", "credentials", "storage", "transfer", "registry", "catalog", "references"},
     # The root exports the public names lazily.
     "__init__": WORDS | {"references", "catalog"},
+    "__main__": {"cli"},
 }
 # What a compute node may know of the control plane.
 MOUNT_MAY_IMPORT = WORDS | {"definitions", "references", "contract", "storage", "transfer"}

@@ -92,7 +92,8 @@ def parse(raw: Any, path: str) -> WorkspaceConfig:
     missing = [name for name in wanted if not fields.get(name)]
     if missing:
         raise ConfigRejected(path, f'"{missing[0]}" is missing; correct or delete it')
-    return WorkspaceConfig(*(str(fields[name]) for name in wanted), fields.get("registry") or None)
+    name, subscription_id, resource_group = (str(fields[name]) for name in wanted)
+    return WorkspaceConfig(name, subscription_id, resource_group, fields.get("registry") or None)
 
 
 def save(config: WorkspaceConfig, folder: Path, file_name: str | None = None) -> Path:

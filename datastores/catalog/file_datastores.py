@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from datastores.catalog.abstract import AbstractDatastore
 from datastores.errors import DefinitionRejected
@@ -208,15 +208,12 @@ class _ServicePrincipalFacts(FileDatastore):
     @property
     def tenant_id(self) -> str | None:
         """The tenant of the service principal, if that is the credential."""
-        return self._shown("tenant_id")
+        return self._record.credential.get("tenant_id")
 
     @property
     def client_id(self) -> str | None:
         """The application of the service principal, if that is the credential."""
-        return self._shown("client_id")
-
-    def _shown(self, field: str) -> Any:
-        return self._record.credential.get(field)
+        return self._record.credential.get("client_id")
 
 
 class AzureDataLakeGen2Datastore(AbstractAzureStorageDatastore, _ServicePrincipalFacts):

@@ -181,7 +181,7 @@ class DatastoreFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec h
             datastore = self.workspace.get_datastore(name)
             if datastore.definition.holds == "rows":
                 raise Unsupported(name, None, "it holds rows; read them with read_batches()")
-            self._inner[name] = datastore.filesystem()  # type: ignore[attr-defined]  # holds files
+            self._inner[name] = datastore.filesystem()
         return name, self._inner[name], inner
 
 

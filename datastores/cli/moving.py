@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from datastores.cli.options import find_workspace, json_option, workspace_option
+from datastores.cli.options import find_workspace, json_option, print_json, workspace_option
 from datastores.cli.places import PlaceType, StorePlace, datastore_of
 from datastores.cli.tables import size_text
+from datastores.errors import Corrupted
+from datastores.keys import basename, join, parent
 
 if TYPE_CHECKING:
-    from datastores.transfer import Options, Summary, Watcher
+    from datastores.catalog.workspace import Workspace
+    from datastores.storage.contract import Store
+    from datastores.transfer import Options, Report, Summary, Watcher
 
 ANYWHERE, IN_STORE = PlaceType(local=True), PlaceType(local=False)
 
@@ -53,31 +58,178 @@ def cp_command(
     A folder's contents go into TARGET. A file becomes TARGET, or goes into it when TARGET is a
     folder. An interrupted copy goes on where it stopped when it is started again.
     """
-    from datastores import transfer
-
     options = _options(**choices)
-    watcher = watcher_for(quiet=quiet, as_json=as_json)
+    watcher = _watcher(f"cp {source}", quiet=quiet, as_json=as_json)
+    workspace = find_workspace(workspace_name)
     match source, target:
         case StorePlace(), Path():
-            with _store(workspace_name, source) as store:
-                strip, folder, options = _plan_download(store, source, target, options)
-                options = _only_failed(options, folder, retry_failed=retry_failed)
-                summary = transfer.download(
-                    store, source.place, folder, strip=strip, options=options, watcher=watcher
-                )
+            summary = _fetch(workspace, source, target, options, watcher, retry_failed)
         case Path(), StorePlace():
-            sources, place = _plan_upload(source, target)
-            options = _only_failed(options, source, retry_failed=retry_failed)
-            with _store(workspace_name, target) as store:
-                summary = transfer.upload(store, sources, place, options=options, watcher=watcher)
+            summary = _send(workspace, source, target, options, watcher, retry_failed)
         case StorePlace(), StorePlace():
-            with _store(workspace_name, source) as store, _store(workspace_name, target) as other:
+            from datastores import transfer
+
+            with (
+                datastore_of(workspace, source).opened() as store,
+                datastore_of(workspace, target).opened() as other,
+            ):
                 summary = transfer.copy(
                     store, source.place, other, target.place, options=options, watcher=watcher
                 )
         case _:
             raise click.UsageError("one of the two must be a datastore: write it as NAME:PATH")
     _report(summary, as_json=as_json, quiet=quiet)
+
+
+def _fetch(
+    workspace: Workspace,
+    source: StorePlace,
+    target: Path,
+    options: Options,
+    watcher: Watcher,
+    retry_failed: bool,
+) -> Summary:
+    from datastores import transfer
+    from datastores.storage.local import LocalStore
+
+    with datastore_of(workspace, source).opened() as store:
+        if not _is_file(store, source.place):
+            options = _only_failed(options, target, retry_failed=retry_failed)
+            return transfer.download(
+                store, source.place, target, strip=source.place, options=options, watcher=watcher
+            )
+        if target.is_dir():
+            target = target / basename(source.place)
+        if target.name == basename(source.place):
+            strip = parent(source.place)
+            return transfer.download(
+                store, source.place, target.parent, strip=strip, options=options, watcher=watcher
+            )
+        here = LocalStore(str(target.parent), target.parent)
+        return transfer.copy(
+            store, source.place, here, target.name, options=options, watcher=watcher
+        )
+
+
+def _send(
+    workspace: Workspace,
+    source: Path,
+    target: StorePlace,
+    options: Options,
+    watcher: Watcher,
+    retry_failed: bool,
+) -> Summary:
+    from datastores import transfer
+
+    with datastore_of(workspace, target).opened() as store:
+        if source.is_dir() or not source.exists():
+            options = _only_failed(options, source, retry_failed=retry_failed)
+            return transfer.upload(store, source, target.place, options=options, watcher=watcher)
+        # Like cp: a file goes into a folder, or takes the name it is given.
+        is_folder = not target.place or any(
+            page.objects or page.folders for page in store.list_folder(target.place)
+        )
+        key = join(target.place, source.name) if is_folder else target.place
+        files = [transfer.Source(source, basename(key))]
+        return transfer.upload(store, files, parent(key), options=options, watcher=watcher)
+
+
+def _is_file(store: Store, place: str) -> bool:
+    from datastores.storage.verbs import exists
+
+    return bool(place) and exists(store, place)
+
+
+def _only_failed(options: Options, folder: Path, *, retry_failed: bool) -> Options:
+    """The same, for just the files that failed last time; all of them if nobody can say which."""
+    from datastores.transfer import load_failures
+
+    return replace(options, only=load_failures(folder)) if retry_failed else options
+
+
+@click.command("verify")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("source", type=IN_STORE)
+@click.option(
+    "--depth",
+    type=click.Choice(["names", "recorded", "bytes"]),
+    default="recorded",
+    show_default=True,
+    help="Compare names and sizes, local bytes with recorded checksums, or every byte.",
+)
+@workspace_option
+@json_option
+def verify_command(
+    folder: Path, source: StorePlace, depth: str, workspace_name: str | None, as_json: bool
+) -> None:
+    """Compare a downloaded folder with its source; changes nothing."""
+    report = _verified(folder, source, depth, workspace_name, as_json=as_json)
+    if not report.is_clean:
+        raise Corrupted(
+            source.datastore, source.place or None, 'fetch the bad parts with "datastores repair"'
+        )
+
+
+@click.command("repair")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("source", type=IN_STORE)
+@click.option(
+    "--depth",
+    type=click.Choice(["names", "recorded", "bytes"]),
+    default="recorded",
+    show_default=True,
+    help="How thoroughly to look for damage first.",
+)
+@workspace_option
+@json_option
+def repair_command(
+    folder: Path, source: StorePlace, depth: str, workspace_name: str | None, as_json: bool
+) -> None:
+    """Compare a downloaded folder with its source and fetch only what is bad."""
+    from datastores import transfer
+
+    report = _verified(folder, source, depth, workspace_name, as_json=as_json)
+    with datastore_of(find_workspace(workspace_name), source).opened() as store:
+        watcher = _watcher(f"repair {folder}", quiet=False, as_json=as_json)
+        strip = _strip_of(store, source)
+        summary = transfer.repair(store, folder, report, strip=strip, watcher=watcher)
+    _report(summary, as_json=as_json, quiet=False)
+
+
+def _verified(
+    folder: Path, source: StorePlace, depth: str, workspace_name: str | None, *, as_json: bool
+) -> Report:
+    from datastores import transfer
+
+    with datastore_of(find_workspace(workspace_name), source).opened() as store:
+        watcher = _watcher(f"verify {folder}", quiet=as_json, as_json=as_json)
+        report = transfer.verify(
+            store,
+            source.place,
+            folder,
+            strip=_strip_of(store, source),
+            depth=transfer.Depth(depth),
+            watcher=watcher,
+        )
+    if as_json:
+        findings = [
+            {
+                "name": finding.name,
+                "problem": finding.problem.value,
+                "bad_ranges": len(finding.ranges),
+            }
+            for finding in report.findings
+        ]
+        click.echo(json.dumps({"files": report.files, "good": report.good, "findings": findings}))
+    else:
+        for finding in report.findings:
+            click.echo(f"{finding.problem.value:<12} {finding.name}")
+        click.echo(f"{report.good:,} of {report.files:,} files are as they should be")
+    return report
+
+
+def _strip_of(store: Store, source: StorePlace) -> str:
+    return parent(source.place) if _is_file(store, source.place) else source.place
 
 
 @click.command("rm")
@@ -98,7 +250,7 @@ def rm_command(
     """Delete a file, or with -r everything below a place."""
     from datastores.storage.verbs import objects_below, remove_below
 
-    with _store(workspace_name, place) as store:
+    with datastore_of(find_workspace(workspace_name), place).opened() as store:
         if not recursive:
             doomed = [store.stat(place.place)]
         else:
@@ -147,27 +299,24 @@ def _options(
     )
 
 
-def watcher_for(*, quiet: bool, as_json: bool) -> Watcher:
+def _watcher(title: str, *, quiet: bool, as_json: bool) -> Watcher:
     """A bar on a terminal, a line now and then elsewhere, JSON events for programs."""
-    from datastores import transfer
+    from datastores.transfer.bar import Bar
+    from datastores.transfer.json_events import JsonEvents
+    from datastores.transfer.lines import Lines
+    from datastores.transfer.watcher import Silent
 
     if quiet:
-        return transfer.Silent()
+        return Silent()
     if as_json:
-        return transfer.JsonEvents(sys.stdout)
-    return transfer.Bar() if sys.stderr.isatty() else transfer.Lines(sys.stderr)
-
-
-def _store(workspace_name: str | None, place: StorePlace) -> Any:
-    return datastore_of(find_workspace(workspace_name), place).opened()
+        return JsonEvents(sys.stdout)
+    return Bar(title) if sys.stderr.isatty() else Lines(title, sys.stderr)
 
 
 def _report(summary: Summary, *, as_json: bool, quiet: bool) -> None:
     facts = {key: value for key, value in asdict(summary).items() if key != "failures"}
     if as_json:
         # The last line of the events.
-        import json
-
         click.echo(json.dumps({"event": "summary", **facts}))
     elif not quiet:
         rate = summary.bytes / summary.seconds if summary.seconds else 0

@@ -48,7 +48,7 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
 
 
-class SecretSource(click.ParamType):
+class SecretSource(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
     """Where a secret comes from; never the secret itself, which argv would show to everybody."""
 
     name = "prompt|stdin|env:VAR"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -33,7 +33,7 @@ class StorePlace:
         return f"{self.datastore}:{self.place}"
 
 
-class PlaceType(click.ParamType):
+class PlaceType(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
     """A place in a datastore, or a local path where `local` allows it."""
 
     name = "place"
@@ -42,7 +42,7 @@ class PlaceType(click.ParamType):
         self._local = local
 
     def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> StorePlace | Path:
         if isinstance(value, StorePlace | Path):
             return value

@@ -10,8 +10,10 @@ from datastores.definitions.definition import Definition
 from datastores.endpoints import AccountUrl, account_url
 from datastores.errors import DefinitionRejected
 
-_ACCOUNT = re.compile(r"[a-z0-9]{3,24}\Z")
-_CONTAINER = re.compile(r"(?:\$root|\$web|\$logs|[a-z0-9](?:-?[a-z0-9])+)\Z")
+# Only what could change the meaning of an address is refused here; the rest the service judges,
+# since emulators and compatible services are laxer than Azure.
+_ACCOUNT = re.compile(r"[a-z0-9-]{1,63}\Z")
+_CONTAINER = re.compile(r"[a-z0-9$][a-z0-9_-]{0,62}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,14 @@ class _AccountPlace(Definition):
 
     def __post_init__(self) -> None:
         container, account = self.container, self.account
-        if not (_CONTAINER.match(container) and 3 <= len(container) <= 63):
+        if not _CONTAINER.match(container):
             raise DefinitionRejected(
                 self.name,
-                f'"{container}" cannot be a {self.noun}: use 3 to 63 of a-z, 0-9 and single hyphens',
+                f'"{container}" cannot be a {self.noun}: use up to 63 of a-z, 0-9 and hyphens',
             )
         if not _ACCOUNT.match(account):
             raise DefinitionRejected(
-                self.name, f'"{account}" cannot be a storage account: use 3 to 24 of a-z and 0-9'
+                self.name, f'"{account}" cannot be a storage account: use up to 24 of a-z and 0-9'
             )
         _ = self.account_url  # a bad endpoint or protocol is refused here
 

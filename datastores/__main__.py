@@ -1,0 +1,5 @@
+"""`python -m datastores` is the `datastores` command."""
+
+from datastores.cli.main import main
+
+main()
