@@ -13,6 +13,7 @@ pytest_plugins = [
         "tests.servers.files",
         "tests.servers.webhdfs",
         "tests.servers.s3",
+        "tests.servers.mariadb",
     )
     if importlib.util.find_spec(name)
 ]

@@ -126,12 +126,16 @@ class StorageOptions(Credential):
 
 @dataclass(frozen=True, slots=True)
 class Token(Credential):
-    """A bearer token that somebody else obtained, good until a known moment."""
+    """A bearer token that somebody else obtained, good until a known moment.
+
+    `username` is who it logs in, which PostgreSQL and MySQL want to be told.
+    """
 
     kind: ClassVar[str] = "Token"
 
     token: Secret
     expires_at: float
+    username: str | None = None
 
 
 def seal(credential: Credential) -> tuple[dict[str, Any], dict[str, Secret]]:
