@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    # What travels: one piece of bytes, or pieces in order. An iterable is consumed once, so a
-    # write from one is not retried; give bytes, or a callable that starts again.
+    # What travels: one piece of bytes, or pieces in order. An iterator is consumed once, so a
+    # write from one is not retried; bytes and lists are.
     Body: TypeAlias = Buffer | Iterable[Buffer]
 
 
@@ -165,20 +165,25 @@ class Store(Protocol):
     ) -> ObjectInfo:
         """Put the object in place, whatever was there, as one step.
 
-        `only_if` names the version it replaces, or `ABSENT`; `PreconditionFailed` or
-        `AlreadyExists` otherwise. A body that raises leaves the old object untouched.
+        `only_if` names the version it replaces, or `ABSENT`; `PreconditionFailed` (also when there
+        is no object) or `AlreadyExists` otherwise. A body that raises leaves the old object
+        untouched, and its own exception comes out. A key longer than `longest_key` is refused.
         """
 
     def delete(self, key: str) -> None:
-        """Remove the object; afterwards it is not there."""
+        """Remove the object; afterwards it is not there. A folder of that name stays."""
 
     def list(self, prefix: str = "") -> Iterator[Page]:
-        """Every object whose key starts with this text, `folders` empty; pages arrive lazily."""
+        """Every object whose key starts with this text, `folders` empty; pages arrive lazily.
+
+        A `next` that raised a temporary error may be called again and asks for the same page.
+        """
 
     def list_folder(self, place: str = "") -> Iterator[Page]:
         """What lies directly below a place: objects, and folders as keys without a last slash.
 
         A marker object `place/` is not shown as a child; a folder marker inside shows as a folder.
+        A file, or nothing, has no page with anything in it.
         """
 
     def check(self, *, create: bool = False) -> None:
@@ -253,4 +258,7 @@ class Folders(Protocol):
         """A folder that exists although nothing is in it; making it twice is fine."""
 
     def remove_folder(self, place: str) -> None:
-        """Remove an empty folder or its marker; `Unsupported` when something is in it."""
+        """Remove an empty folder or its marker; `Unsupported` when something is in it.
+
+        A folder that is not there is no error.
+        """
