@@ -1,0 +1,236 @@
+"""What went wrong, from what obstore, azure-core and the service said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from datastores.credentials.kinds import AccountKey
+from datastores.errors import (
+    AlreadyExists,
+    Corrupted,
+    CredentialExpired,
+    CredentialMissing,
+    CredentialRefused,
+    DatastoresError,
+    NotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    StoreError,
+    Unavailable,
+    Unsupported,
+)
+from datastores.secret import redact
+from datastores.storage.blob.place import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response that says no: its HTTP status, Azure's word for the reason, and a pause."""
+
+    status: int
+    code: str = ""
+    retry_after_seconds: float | None = None
+
+
+class RangeBeyond(Unsupported):
+    """The range starts past the end; `read` turns it into a stream without bytes."""
+
+
+# Azure's words for reasons that its HTTP statuses do not tell apart.
+_BY_CODE: Mapping[str, tuple[type[StoreError], str]] = {
+    "BlobAlreadyExists": (AlreadyExists, ""),
+    "ContainerAlreadyExists": (AlreadyExists, ""),
+    "PathAlreadyExists": (AlreadyExists, ""),
+    "ResourceAlreadyExists": (AlreadyExists, ""),
+    "ContainerBeingDeleted": (Unavailable, "the container is being deleted; wait and try again"),
+    "ContainerDisabled": (Unavailable, "the container is disabled; ask its administrator"),
+    "BlobArchived": (Unsupported, "it is archived; rehydrate it to a readable tier first"),
+    "BlobBeingRehydrated": (Unsupported, "it is being rehydrated; read it when that is done"),
+    "BlobImmutableDueToPolicy": (PermissionDenied, "a policy protects it; ask its administrator"),
+    "LeaseIdMissing": (Unsupported, "somebody holds a lease on it; wait for them or break it"),
+    "DirectoryIsNotEmpty": (Unsupported, "the folder is not empty; remove what is in it first"),
+    "InvalidBlockList": (
+        PreconditionFailed,
+        "the service does not have all blocks of this commit; send them again",
+    ),
+    "InvalidBlobOrBlock": (
+        PreconditionFailed,
+        "blocks of another writer are staged under this key; commit or wait for them to expire",
+    ),
+    "Md5Mismatch": (Corrupted, "the service received other bytes than were sent; send it again"),
+    "AuthorizationPermissionMismatch": (
+        PermissionDenied,
+        "the credential lacks this permission; ask for a role or SAS that includes it",
+    ),
+}
+_NOT_ACCEPTED = {
+    "AuthenticationFailed",
+    "InvalidAuthenticationInfo",
+    "KeyBasedAuthenticationNotPermitted",
+    "AccountIsDisabled",
+}
+_NO_PROOF = {"NoAuthenticationInformation", "PublicAccessNotPermitted"}
+
+# Every exception of obstore and azure-core by name, for answers that carry no HTTP status.
+# A test walks both modules and fails on a class that is missing here.
+PLACED: Mapping[str, type[StoreError | CredentialRefused]] = {
+    # obstore
+    "BaseError": Unavailable,
+    "GenericError": Unavailable,
+    "JoinError": Unavailable,
+    "NotFoundError": NotFound,
+    "FileNotFoundError": NotFound,
+    "InvalidPathError": Unsupported,
+    "ValueError": Unsupported,
+    "NotSupportedError": Unsupported,
+    "UnknownConfigurationKeyError": Unsupported,
+    "AlreadyExistsError": AlreadyExists,
+    "PreconditionError": PreconditionFailed,
+    "NotModifiedError": PreconditionFailed,
+    "PermissionDeniedError": PermissionDenied,
+    "UnauthenticatedError": CredentialRefused,
+    # azure-core
+    "AzureError": Unavailable,
+    "ServiceRequestError": Unavailable,
+    "ServiceRequestTimeoutError": Unavailable,
+    "ServiceResponseError": Unavailable,
+    "ServiceResponseTimeoutError": Unavailable,
+    "HttpResponseError": Unavailable,
+    "ODataV4Error": Unavailable,
+    "DecodeError": Unavailable,
+    "DeserializationError": Unavailable,
+    "IncompleteReadError": Unavailable,
+    "StreamConsumedError": Unavailable,
+    "StreamClosedError": Unavailable,
+    "ResponseNotReadError": Unavailable,
+    "TooManyRedirectsError": Unsupported,
+    "SerializationError": Unsupported,
+    "ResourceExistsError": AlreadyExists,
+    "ResourceNotFoundError": NotFound,
+    "ResourceModifiedError": PreconditionFailed,
+    "ResourceNotModifiedError": PreconditionFailed,
+    "ClientAuthenticationError": CredentialRefused,
+}
+
+
+def refused(place: Place, key: str | None, answer: Answer) -> DatastoresError:
+    """The error for a response of the service."""
+    said = f"{place.host} answered {answer.status} {answer.code}".rstrip()
+    if answer.code == "ContainerNotFound":
+        return NotFound(
+            place.label,
+            key,
+            f'there is no container "{place.container}" at {place.host}; '
+            "check the name or register it with create_if_not_exists=True",
+        )
+    if answer.code in _BY_CODE:
+        kind, advice = _BY_CODE[answer.code]
+        return kind(place.label, key, advice)
+    if answer.code in _NO_PROOF:
+        return CredentialMissing(place.label, f"{said}; register a credential for it")
+    if answer.status in (401, 403):
+        return _forbidden(place, key, answer, said)
+    return _by_status(place, key, answer, said)
+
+
+def _forbidden(place: Place, key: str | None, answer: Answer, said: str) -> DatastoresError:
+    if place.proof_ends and place.proof_ends <= datetime.now(UTC):
+        return CredentialExpired(place.label, place.proof_ends, "create a new SAS and register it")
+    # A key may do everything: what it is refused, it is refused as a key, or by the network.
+    is_wrong_key = place.proof == AccountKey.kind and answer.code == "AuthorizationFailure"
+    if answer.status == 401 or answer.code in _NOT_ACCEPTED or is_wrong_key:
+        return CredentialRefused(
+            place.label,
+            f'{said} to a credential of kind "{place.proof}"; check that it belongs to '
+            f'account "{place.account}", is still valid, and is let in from this network',
+        )
+    return PermissionDenied(
+        place.label, key, f"{said}; ask for a role or SAS that includes this, or for network access"
+    )
+
+
+def _by_status(place: Place, key: str | None, answer: Answer, said: str) -> StoreError:
+    status = answer.status
+    if status == 404:
+        return NotFound(place.label, key)
+    if status == 416:
+        return RangeBeyond(place.label, key, f"{said}; ask for a range inside the object")
+    if status in (304, 412):
+        return PreconditionFailed(place.label, key, "read it again and repeat the change")
+    if status in (408, 429) or (status >= 500 and status != 501):
+        return Unavailable(
+            place.label, key, f"{said}; wait and try again", answer.retry_after_seconds
+        )
+    return Unsupported(place.label, key, f"{said}; check the request and the address")
+
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>([^<]+)</Code>")
+_KIND = re.compile(r"kind: (Timeout|Connect|Interrupted|Decode|Request)")
+_KINDS = {
+    "Timeout": "it did not answer in time",
+    "Connect": "no connection could be made",
+    "Interrupted": "the connection broke",
+    "Decode": "its answer could not be read",
+}
+
+
+def from_obstore(place: Place, key: str | None, error: Exception) -> DatastoresError:
+    """The error for an exception of obstore; a response is judged like one that we received."""
+    said, _, details = str(error).partition("\n\nDebug source")
+    status = _STATUS.search(said)
+    if status:
+        code = _CODE.search(said)
+        return refused(place, key, Answer(int(status[1]), code[1] if code else ""))
+    if "StartTooLarge" in details:
+        return RangeBeyond(place.label, key, "ask for a range inside the object")
+    if "InvalidAccessKey" in details:
+        return CredentialRefused(
+            place.label, "the account key is not base64; register the right one"
+        )
+    kind = _KIND.search(details)
+    reason = _KINDS.get(kind[1] if kind else "") or _one_line(said)
+    return _placed(place, key, error, reason)
+
+
+def from_azure(place: Place, key: str | None, error: Exception) -> DatastoresError:
+    """The error for an exception of azure-core; responses never arrive as one here."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    if any("Timeout" in name for name in names) or "timed out" in str(error).lower():
+        reason = _KINDS["Timeout"]
+    elif "ServiceRequestError" in names:
+        reason = _KINDS["Connect"]
+    elif "ServiceResponseError" in names or "IncompleteReadError" in names:
+        reason = _KINDS["Interrupted"]
+    else:
+        reason = _one_line(str(error))
+    return _placed(place, key, error, reason)
+
+
+def cut_short(place: Place, key: str, got: int, want: int) -> Unavailable:
+    """The error for a body that ended before its promised length."""
+    return Unavailable(
+        place.label, key, f"{place.host} sent {got} of {want} bytes and stopped; read it again"
+    )
+
+
+def _placed(place: Place, key: str | None, error: Exception, reason: str) -> DatastoresError:
+    kind = next(
+        (PLACED[base.__name__] for base in type(error).__mro__ if base.__name__ in PLACED), None
+    )
+    if kind is None:
+        raise error
+    if issubclass(kind, CredentialRefused):
+        return kind(place.label, f"{reason}; check the credential")
+    if issubclass(kind, Unavailable):
+        return kind(place.label, key, f"{place.host}: {reason}; check the address and the network")
+    return kind(place.label, key, reason)
+
+
+def _one_line(text: str, longest: int = 240) -> str:
+    # Addresses are cut to what stands before their query, which may hold a signature.
+    text = re.sub(r"(https?://[^\s?]*)\?\S+", r"\1", redact(text))
+    return " ".join(text.split())[:longest]

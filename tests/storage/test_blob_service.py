@@ -1,0 +1,435 @@
+"""A blob store against a service that misbehaves in ways Azurite never does."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from azure.core.credentials import AccessToken
+
+from datastores.credentials.kinds import Anonymous
+from datastores.definitions.azure_storage import BlobContainer
+from datastores.errors import CredentialMissing, Unavailable
+from datastores.names import DatastoreName
+from datastores.storage.blob.blocks import BlobStaging
+from datastores.storage.blob.copies import BlobCopying
+from datastores.storage.blob.fast import Fast
+from datastores.storage.blob.folders import BlobFolders
+from datastores.storage.blob.listing import raw_pages
+from datastores.storage.blob.place import place_of
+from datastores.storage.blob.store import BlobStore, open_blob
+from datastores.storage.blob.wire import Wire
+from datastores.storage.contract import ObjectInfo, Page, Patience, Store
+
+SHORT = Patience(connect_seconds=1.0, read_seconds=1.0)
+MODIFIED = "Sat, 21 Nov 2026 05:00:00 GMT"
+MODIFIED_NS = 1_795_237_200 * 1_000_000_000
+
+
+class Service:
+    """An HTTP server whose answers a test writes, one function for all requests."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[Request], None] = lambda request: request.say(501)
+        self.asked: list[str] = []
+        # Set when the test is over, so that no answer waits longer than that.
+        self.over = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Request)
+        self._server.daemon_threads = True
+        self._server.service = self  # type: ignore[attr-defined] # how handlers find it
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/acme"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.over.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class Request(BaseHTTPRequestHandler):
+    """One request, and ways to answer it."""
+
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def service(self) -> Service:
+        return self.server.service  # type: ignore[attr-defined,no-any-return] # see Service
+
+    @property
+    def query(self) -> dict[str, str]:
+        return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))
+
+    def say(self, status: int, body: bytes = b"", **headers: str) -> None:
+        """A complete answer."""
+        self.promise(status, len(body), **headers)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def promise(self, status: int, length: int, **headers: str) -> None:
+        """The head of an answer."""
+        self.send_response(status)
+        fields = {"ETag": '"0x1"', "Last-Modified": MODIFIED, "Content-Length": str(length)}
+        for name, value in (fields | headers).items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.flush()
+
+    def _serve(self) -> None:
+        self.service.asked.append(self.path)
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.service.answer(self)
+
+    do_GET = do_HEAD = do_PUT = do_DELETE = _serve  # noqa: N815 - names the server looks for
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - inherited name
+        """Nothing: tests are quiet."""
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    service = Service()
+    service.start()
+    yield service
+    service.stop()
+
+
+def definition(service: Service) -> BlobContainer:
+    return BlobContainer(DatastoreName("pictures"), "images", "acme", service.endpoint)
+
+
+@pytest.fixture
+def store(service: Service) -> Iterator[Store]:
+    store = open_blob(definition(service), Anonymous(), SHORT)
+    yield store
+    store.close()
+
+
+def delivered(store: Store, key: str) -> int:
+    with store.read(key) as stream:
+        return sum(len(memoryview(piece)) for piece in stream)
+
+
+@pytest.mark.parametrize("key", ["plain", "odd//key"])
+def test_body_that_ends_early(service: Service, store: Store, key: str) -> None:
+    """A body shorter than its promised length raises, whichever client reads it."""
+
+    def cut_short(request: Request) -> None:
+        request.promise(200, 500_000)
+        request.wfile.write(b"x" * 300_000)
+        request.close_connection = True
+
+    service.answer = cut_short
+
+    with pytest.raises(Unavailable) as caught:
+        delivered(store, key)
+
+    assert (caught.value.store, caught.value.key) == ("pictures", key)
+
+
+@pytest.mark.parametrize("key", ["plain", "odd//key"])
+def test_range_that_ends_early(service: Service, store: Store, key: str) -> None:
+    """A range shorter than its promised length raises, whichever client reads it."""
+
+    def cut_short(request: Request) -> None:
+        request.promise(206, 400, Content_Range="bytes 100-499/900")
+        request.wfile.write(b"x" * 300)
+        request.close_connection = True
+
+    service.answer = cut_short
+
+    with pytest.raises(Unavailable), store.read(key, start=100, length=400) as stream:
+        list(stream)
+
+
+@pytest.mark.parametrize("key", ["plain", "odd//key"])
+def test_body_that_stalls(service: Service, store: Store, key: str) -> None:
+    """A body that stops moving raises within the patience, whichever client reads it."""
+
+    def stall(request: Request) -> None:
+        request.promise(200, 500_000)
+        request.wfile.write(b"x" * 100)
+        request.wfile.flush()
+        request.service.over.wait(30)
+        request.close_connection = True
+
+    service.answer = stall
+    began = time.monotonic()
+
+    with pytest.raises(Unavailable):
+        delivered(store, key)
+
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_throttling(service: Service, store: Store, status: int) -> None:
+    """A throttled request is temporary, is made once, and keeps the pause that was asked for."""
+    service.answer = lambda request: request.say(
+        status, Retry_After="7", x_ms_error_code="ServerBusy"
+    )
+    facts = []
+    for act in (store.stat, store.read, lambda key: store.write(key, b"x"), store.delete):
+        service.asked.clear()
+        with pytest.raises(Unavailable) as caught:
+            act("a")
+        facts.append((caught.value.temporary, caught.value.retry_after_seconds, len(service.asked)))
+
+    # obstore does not show an answer's headers.
+    assert facts == [(True, 7.0, 1), (True, None, 1), (True, None, 1), (True, 7.0, 1)]
+
+
+class Tokens:
+    """Tokens that end at once: the service takes the newest and no other."""
+
+    def __init__(self, lifetime_seconds: float) -> None:
+        self.lifetime_seconds = lifetime_seconds
+        self.count = 0
+
+    @property
+    def newest(self) -> str:
+        return f"Bearer token-{self.count}"
+
+    def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
+        self.count += 1
+        return AccessToken(f"token-{self.count}", int(time.time() + self.lifetime_seconds))
+
+    def for_obstore(self) -> dict[str, Any]:
+        token = self.get_token()
+        return {"token": token.token, "expires_at": datetime.fromtimestamp(token.expires_on, UTC)}
+
+
+@contextlib.contextmanager
+def store_with(
+    service: Service, tokens: Any, provider: Callable[[], dict[str, Any]]
+) -> Iterator[BlobStore]:
+    """A store with credentials of the test's own making."""
+    place = place_of(definition(service), Anonymous())
+    wire = Wire(place, lambda: tokens, SHORT)
+    proof = {"credential_provider": provider, "skip_signature": False}
+    listers = ThreadPoolExecutor(2)
+    store = BlobStore(
+        place,
+        Fast(place, lambda: proof, SHORT),
+        wire,
+        listers,
+        BlobStaging(wire),
+        BlobCopying(wire, definition(service), Anonymous(), SHORT),
+        BlobFolders(wire, listers, hierarchical=False),
+    )
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("action", ["read", "stat"])
+def test_tokens_are_renewed(service: Service, action: str) -> None:
+    """A store outlives its token: each client asks for a new one when the old one ends."""
+    tokens = Tokens(lifetime_seconds=0)
+
+    def guard(request: Request) -> None:
+        good = request.headers["Authorization"] == tokens.newest
+        request.say(200 if good else 401, b"guarded" if good else b"")
+
+    service.answer = guard
+    with store_with(service, tokens, tokens.for_obstore) as store:
+        got = [
+            delivered(store, "a") if action == "read" else store.stat("a").size for _ in range(3)
+        ]
+
+    assert got == [7, 7, 7]
+    assert tokens.count == 3
+
+
+@pytest.mark.parametrize("action", ["read", "stat"])
+def test_good_tokens_are_kept(service: Service, action: str) -> None:
+    """A token that is good for an hour is asked for once."""
+    tokens = Tokens(lifetime_seconds=3600)
+    service.answer = lambda request: request.say(200, b"guarded")
+
+    with store_with(service, tokens, tokens.for_obstore) as store:
+        for _ in range(3):
+            delivered(store, "a") if action == "read" else store.stat("a")
+
+    assert tokens.count == 1
+
+
+def test_refusal_of_a_token_comes_through(service: Service) -> None:
+    """What a token provider raises inside obstore reaches the caller as itself."""
+
+    def refuse() -> dict[str, Any]:
+        raise CredentialMissing("pictures", "nobody is logged in; log in")
+
+    with store_with(service, None, refuse) as store, pytest.raises(CredentialMissing) as caught:
+        store.read("a")
+
+    assert "nobody is logged in" in str(caught.value)
+
+
+def listed(*names: str, next_marker: str = "") -> bytes:
+    """A page of a listing in the service's form."""
+    blobs = "".join(
+        f"<Blob><Name>{name}</Name><Properties><Last-Modified>{MODIFIED}</Last-Modified>"
+        "<Etag>0x1</Etag><Content-Length>3</Content-Length><Content-MD5 /></Properties></Blob>"
+        for name in names
+    )
+    return (
+        '<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs>'
+        f"{blobs}</Blobs><NextMarker>{next_marker}</NextMarker></EnumerationResults>"
+    ).encode()
+
+
+PAGES = {
+    "": listed("a", next_marker="m1"),
+    "m1": listed("b", next_marker="m2"),
+    "m2": listed("c"),
+}
+
+
+def page(*keys: str) -> Page:
+    return Page([ObjectInfo(key, 3, MODIFIED_NS, "0x1") for key in keys])
+
+
+def test_listing_is_lazy_and_one_page_ahead(service: Service, store: Store) -> None:
+    """Nothing is asked before the first `next`; each page given sets off one request more."""
+    arrived = {marker: threading.Event() for marker in PAGES}
+
+    def answer(request: Request) -> None:
+        marker = request.query.get("marker", "")
+        arrived[marker].set()
+        request.say(200, PAGES[marker])
+
+    service.answer = answer
+    pages = store.list()
+    before = len(service.asked)
+
+    first = next(pages)
+    assert arrived["m1"].wait(10)
+    after_first = len(service.asked)
+    rest = list(pages)
+
+    assert (before, after_first, len(service.asked)) == (0, 2, 3)
+    assert [first, *rest] == [page("a"), page("b"), page("c")]
+
+
+def test_first_page_does_not_wait_for_the_second(service: Service, store: Store) -> None:
+    """The first page is in the reader's hands while the second is still unanswered."""
+    release = threading.Event()
+
+    def answer(request: Request) -> None:
+        marker = request.query.get("marker", "")
+        if marker:
+            release.wait(30)
+        request.say(200, PAGES[marker])
+
+    service.answer = answer
+    pages = store.list()
+
+    first = next(pages)
+    was_waiting = not release.is_set()
+    release.set()
+
+    assert (first, was_waiting) == (page("a"), True)
+    assert list(pages) == [page("b"), page("c")]
+
+
+def test_listing_goes_on_after_a_failure(service: Service, store: Store) -> None:
+    """A `next` that failed may be repeated: no page is lost and none comes twice."""
+    failures = iter([True, False])
+
+    def answer(request: Request) -> None:
+        marker = request.query.get("marker", "")
+        if marker == "m1" and next(failures):
+            request.say(503)
+        else:
+            request.say(200, PAGES[marker])
+
+    service.answer = answer
+    pages = store.list()
+    got = [next(pages)]
+
+    with pytest.raises(Unavailable):
+        next(pages)
+    got += pages
+
+    assert got == [page("a"), page("b"), page("c")]
+
+
+def test_listing_that_is_no_xml(service: Service, store: Store) -> None:
+    """A page that a proxy damaged is unavailable, not an empty listing."""
+    service.answer = lambda request: request.say(200, PAGES[""][:-30])
+
+    with pytest.raises(Unavailable):
+        next(store.list())
+
+
+def test_pages_without_objects_are_no_end(service: Service, store: Store) -> None:
+    """Azure may send an empty page with a continuation; the listing goes on."""
+    pages = {"": listed(next_marker="m"), "m": listed("a")}
+    service.answer = lambda request: request.say(200, pages[request.query.get("marker", "")])
+
+    assert list(store.list()) == [page(), page("a")]
+
+
+def test_raw_pages_of_a_closed_listing_are_not_fetched(service: Service) -> None:
+    """A listing that is dropped after its first page asks for one page more at the most."""
+    service.answer = lambda request: request.say(200, listed("a", next_marker="more"))
+    wire = Wire(place_of(definition(service), Anonymous()), lambda: None, SHORT)
+
+    with ThreadPoolExecutor(1) as executor:
+        next(raw_pages(wire, executor, ""))
+    wire.close()
+
+    assert len(service.asked) == 2
+
+
+def test_copy_that_takes_time_is_waited_for(service: Service, store: Store) -> None:
+    """A copy the service makes in the background is given back when it is complete."""
+    states = iter(["pending", "pending", "success"])
+
+    def answer(request: Request) -> None:
+        if request.command == "PUT":
+            request.say(202, x_ms_copy_id="1", x_ms_copy_status="pending")
+        else:
+            request.say(200, b"abc", x_ms_copy_id="1", x_ms_copy_status=next(states))
+
+    service.answer = answer
+    assert store.copying
+
+    made = store.copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+
+    assert made == ObjectInfo("copy", 3, MODIFIED_NS, "0x1")
+
+
+def test_copy_that_stands_still_is_given_up(service: Service, store: Store) -> None:
+    """A copy without progress is aborted within the patience, and said to be temporary."""
+
+    def answer(request: Request) -> None:
+        status = 204 if "comp=copy" in request.path else 202 if request.command == "PUT" else 200
+        request.say(status, x_ms_copy_id="1", x_ms_copy_status="pending", x_ms_copy_progress="1/3")
+
+    service.answer = answer
+    assert store.copying
+    began = time.monotonic()
+
+    with pytest.raises(Unavailable) as caught:
+        store.copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+
+    assert "stood still at 1/3" in str(caught.value)
+    assert time.monotonic() - began < 5
+    assert service.asked[-1] == "/acme/images/copy?comp=copy&copyid=1"
