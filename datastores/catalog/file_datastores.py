@@ -135,8 +135,13 @@ class FileDatastore(AbstractDatastore):
 
         return filesystem_of(self)
 
-    def lease(self, prefix: str, access: Access, lifetime_seconds: float) -> Lease:
-        """The narrowest credential that gives a job this access below this prefix for so long."""
+    def lease(
+        self, prefix: str, access: Access, lifetime_seconds: float, *, is_file: bool = False
+    ) -> Lease:
+        """The narrowest credential that gives a job this access below this prefix for so long.
+
+        With `is_file` the prefix is a single file.
+        """
         from datastores.credentials.leases import lease
 
         return lease(
@@ -145,6 +150,7 @@ class FileDatastore(AbstractDatastore):
             prefix=parse_place(prefix),
             access=access,
             lifetime_seconds=lifetime_seconds,
+            is_file=is_file,
         )
 
     def open_store(self, patience: Patience | None = None) -> Store:

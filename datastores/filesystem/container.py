@@ -7,7 +7,7 @@ from typing import Any
 from adlfs import AzureBlobFileSystem
 from azure.storage.blob.aio import BlobServiceClient
 
-from datastores.credentials.forms import for_adlfs
+from datastores.credentials.forms import for_async_azure_sdk
 from datastores.credentials.kinds import Credential
 from datastores.definitions import BlobContainer, DataLakeGen2
 
@@ -30,7 +30,7 @@ class ContainerFileSystem(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs h
         definition = self._definition
         self.account_url = definition.account_url.url
         self.account_key = self.sas_token = self.connection_string = None
-        credential: Any = for_adlfs(
+        credential: Any = for_async_azure_sdk(
             self._credential, definition.account, store=str(definition.name)
         )
         self.service_client = BlobServiceClient(self.account_url, credential=credential)

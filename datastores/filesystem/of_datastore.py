@@ -58,6 +58,8 @@ def filesystem_of(datastore: FileDatastore) -> fsspec.AbstractFileSystem:
                 if isinstance(credential, StorageOptions)
                 else {}
             )
+            if definition.url.startswith(("file://", "local://")):
+                options.setdefault("auto_mkdir", True)  # folders of stores need no making
             inner, root = fsspec.core.url_to_fs(
                 definition.url, skip_instance_cache=True, use_listings_cache=False, **options
             )

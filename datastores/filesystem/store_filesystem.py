@@ -147,6 +147,7 @@ class StoreFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no ty
     """One open file: reads by ranges of one version, writes in one step when it is closed."""
 
     def __init__(self, fs: StoreFileSystem, path: str, mode: str, **options: Any) -> None:
+        self.buffer: io.BytesIO | None
         super().__init__(fs, path, mode, **options)
         self._parts: list[bytes] = []
         if mode == "ab":
@@ -164,7 +165,8 @@ class StoreFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no ty
         """The store's own write is atomic, so nothing begins before the last part is there."""
 
     def _upload_chunk(self, final: bool = False) -> bool:
-        self._parts.append(self.buffer.getvalue())
+        if self.buffer is not None:
+            self._parts.append(self.buffer.getvalue())
         self.buffer = io.BytesIO()
         if final and self.autocommit:
             self.commit()

@@ -99,9 +99,9 @@ def test_duckdb_reads_by_address(datastore: Any) -> None:
     connection = duckdb.connect()
     connection.register_filesystem(fsspec.filesystem("datastore"))
 
-    answer = connection.sql("select sum(n) from 'datastore://data/x.parquet'").fetchone()
+    answer = connection.execute("select sum(n) from 'datastore://data/x.parquet'").fetchall()
 
-    assert answer == (4950,)
+    assert answer == [(4950,)]
     connection.close()
 
 
