@@ -55,7 +55,12 @@ class AbstractDatastore:
 
     def credential(self) -> Credential:
         """The credential from the vault; its secrets print as a mask."""
-        return self.workspace.registry.credential(self.workspace.name, self.name)
+        return self.unlock()[1]
+
+    def unlock(self) -> tuple[Definition, Credential]:
+        """Where it is and what opens it, both of the registration that counts at this moment."""
+        record, credential = self.workspace.registry.unlock(self.workspace.name, self.name)
+        return record.definition, credential
 
     def set_as_default(self) -> None:
         """Make it the one that the workspace uses where no datastore is named."""

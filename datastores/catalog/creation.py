@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,29 +46,21 @@ def create_workspace(
         stores, credential = plan_folder_stores(folder), Anonymous()
     for definition in stores:
         validate(definition, credential, create=True)
-    registry = workspace.make_registry()
-    registry.add_workspace(
+    workspace.make_registry().add_workspace(
         WorkspaceRecord(
             name=name,
             id=identifier,
             subscription_id=workspace.subscription_id,
             resource_group=workspace.resource_group,
-            created=datetime.now(UTC),
             tags=tags,
             settings={
                 **{key: value for key, value in settings.items() if value is not None},
                 "vault_key": settings.get("vault_key") or f"file:{folder / VAULT_KEY_FILE}",
                 **({"storage_account": storage_account} if storage_account else {}),
             },
-        )
+        ),
+        [(definition, credential) for definition in stores],
     )
-    try:
-        for definition in stores:
-            registry.put(name, definition, credential, overwrite=False)
-        registry.set_default(name, BLOB_STORE)
-    except BaseException:
-        registry.remove_workspace(name)
-        raise
 
 
 def plan_folder_stores(folder: Path) -> list[Definition]:

@@ -145,8 +145,7 @@ class FileDatastore(AbstractDatastore):
         from datastores.credentials.leases import lease
 
         return lease(
-            self.definition,
-            self.credential(),
+            *self.unlock(),
             prefix=parse_place(prefix),
             access=access,
             lifetime_seconds=lifetime_seconds,
@@ -158,7 +157,7 @@ class FileDatastore(AbstractDatastore):
         from datastores.storage.contract import Patience
         from datastores.storage.open import open_store
 
-        return open_store(self.definition, self.credential(), patience or Patience())
+        return open_store(*self.unlock(), patience or Patience())
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Store]:

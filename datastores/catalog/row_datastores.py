@@ -37,7 +37,7 @@ class RowDatastore(AbstractDatastore):
         from datastores.storage.contract import Patience
         from datastores.storage.rows.engine import open_engine
 
-        return open_engine(self.definition, self.credential(), Patience())
+        return open_engine(*self.unlock(), Patience())
 
     def read_batches(self, query: str | Query | SqlDataReference) -> Iterator[pa.RecordBatch]:
         """The rows as Arrow batches, in constant memory; a text is a query."""

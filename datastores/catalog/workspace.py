@@ -107,20 +107,26 @@ class Workspace:
                 f'registry "{workspace.registry_place}"',
                 "pass exist_ok=True to use it, or choose another name and folder",
             )
-        create_workspace(
-            workspace,
-            settings={
-                "location": location,
-                "sku": sku,
-                "friendly_name": friendly_name,
-                "vault_key": vault_key,
-                "primary_user_assigned_identity": primary_user_assigned_identity,
-            },
-            tags=dict(tags or {}),
-            storage_account=storage_account,
-            storage_endpoint=storage_endpoint,
-            storage_key=storage_key,
-        )
+        try:
+            create_workspace(
+                workspace,
+                settings={
+                    "location": location,
+                    "sku": sku,
+                    "friendly_name": friendly_name,
+                    "vault_key": vault_key,
+                    "primary_user_assigned_identity": primary_user_assigned_identity,
+                },
+                tags=dict(tags or {}),
+                storage_account=storage_account,
+                storage_endpoint=storage_endpoint,
+                storage_key=storage_key,
+            )
+        except AlreadyRegistered:
+            # Somebody made it between the look and the act.
+            if not exist_ok:
+                raise
+            return cls.get(parsed, registry=place)
         _tell_folder(workspace, show_output=show_output)
         return workspace
 

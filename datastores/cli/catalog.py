@@ -80,7 +80,7 @@ def check_command(name: str, workspace_name: str | None, as_json: bool) -> None:
     from datastores.catalog.registration import validate
 
     datastore = find_workspace(workspace_name).get_datastore(name)
-    validate(datastore.definition, datastore.credential())
+    validate(*datastore.unlock())
     if as_json:
         print_json({"name": datastore.name, "ok": True})
     else:

@@ -58,5 +58,7 @@ def from_wire(wire: Mapping[str, Any]) -> Definition:
         raise WireError(
             f'"{kind}" has no field "{unknown[0]}" here; a newer version of this package wrote it'
         )
-    fields["name"] = DatastoreName.parse(fields["name"])
-    return cls(**fields)
+    try:
+        return cls(**{**fields, "name": DatastoreName.parse(fields.get("name"))})
+    except TypeError as error:
+        raise WireError(f'"{kind}" is not complete: {error}; register it again') from error

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from adlfs import AzureBlobFileSystem
-from azure.storage.blob.aio import BlobServiceClient
+from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
 
 from datastores.credentials.forms import for_async_azure_sdk
 from datastores.credentials.kinds import Credential
 from datastores.definitions import BlobContainer, DataLakeGen2
+from datastores.storage.contract import Patience
 
 
 class ContainerFileSystem(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs has no types
@@ -33,4 +34,12 @@ class ContainerFileSystem(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs h
         credential: Any = for_async_azure_sdk(
             self._credential, definition.account, store=str(definition.name)
         )
-        self.service_client = BlobServiceClient(self.account_url, credential=credential)
+        patience = Patience()
+        self.service_client = BlobServiceClient(
+            self.account_url,
+            credential=credential,
+            # Its own pauses begin at fifteen seconds, so an absent host would take two minutes.
+            retry_policy=ExponentialRetry(1, 2, 2),
+            connection_timeout=patience.connect_seconds,
+            read_timeout=patience.read_seconds,
+        )

@@ -17,10 +17,7 @@ from datastores.storage.contract import Store
 class FileDatastore(Protocol):
     """What a file system needs of a datastore; it pickles in its place."""
 
-    @property
-    def definition(self) -> Definition: ...
-
-    def credential(self) -> Credential: ...
+    def unlock(self) -> tuple[Definition, Credential]: ...
 
     def open_store(self) -> Store: ...
 
@@ -42,17 +39,16 @@ class RootedFileSystem(DirFileSystem):  # type: ignore[misc]  # fsspec has no ty
 
 def filesystem_of(datastore: FileDatastore) -> fsspec.AbstractFileSystem:
     """Adlfs for blobs and Gen2, fsspec's own for local folders and URLs, ours for the rest."""
-    definition = datastore.definition
+    definition, credential = datastore.unlock()
     match definition:
         case BlobContainer() | DataLakeGen2():
             from datastores.filesystem.container import ContainerFileSystem
 
-            inner = ContainerFileSystem(definition, datastore.credential())
+            inner = ContainerFileSystem(definition, credential)
             return RootedFileSystem(datastore, definition.container, inner)
         case LocalFolder():
             return RootedFileSystem(datastore, definition.path, LocalFileSystem(auto_mkdir=True))
         case FsspecUrl():
-            credential = datastore.credential()
             options = (
                 json.loads(credential.options.reveal())
                 if isinstance(credential, StorageOptions)

@@ -1,0 +1,1 @@
+"""Where a workspace remembers its datastores: records, migrations, secrets."""
