@@ -72,6 +72,30 @@ class Secret:
         raise TypeError("a secret cannot be pickled; pickle the datastore's name and look it up")
 
 
+class Foreign(Exception):
+    """What a library raised, in words that may be shown."""
+
+
+def masked(error: BaseException) -> Foreign:
+    """The error of a library as the cause of one of ours: its kind and its text, masked.
+
+    Its frames go, and those of all that led to it: a crash report prints their variables, and
+    libraries keep keys and signed addresses there. The errors themselves are masked in place,
+    since frames of `contextlib` hold them, too.
+    """
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            one.args = (redact(str(one)),)
+            waiting += [one.__cause__, one.__context__]
+    kind = type(error)
+    return Foreign(f"{kind.__module__}.{kind.__qualname__}: {error.args[0]}")
+
+
 def redact(text: str) -> str:
     """The text with every live secret, and everything shaped like one, replaced by the mask."""
     for secret in list(_live.values()):

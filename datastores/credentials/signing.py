@@ -12,7 +12,7 @@ from datastores.credentials.forms import for_azure_sdk
 from datastores.credentials.kinds import AccountKey, Credential, Sas
 from datastores.definitions import BlobContainer, DataLakeGen2, FileShare
 from datastores.errors import CredentialRefused, DatastoresError, PermissionDenied, Unavailable
-from datastores.secret import Secret, redact
+from datastores.secret import Secret, masked, redact
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError
@@ -117,7 +117,7 @@ def _delegation_key(grant: Grant, credential: Credential) -> UserDelegationKey:
         with BlobServiceClient(definition.account_url.url, credential=sdk, **_WAITS) as client:
             return client.get_user_delegation_key(grant.starts, grant.ends)
     except AzureError as error:
-        raise _translated(error, store) from error
+        raise _translated(error, store) from masked(error)
 
 
 def _translated(error: AzureError, store: str) -> DatastoresError:

@@ -18,7 +18,7 @@ from datastores.credentials.identities import Candidate, candidates
 from datastores.credentials.kinds import Credential, ServicePrincipal, Token
 from datastores.credentials.refusals import NoToken, Tried, refusal
 from datastores.errors import CredentialExpired, Unavailable
-from datastores.secret import Secret
+from datastores.secret import Secret, masked
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential
@@ -128,7 +128,7 @@ class _StoreTokens:
         try:
             held = self._tokens.get(ask, claims)
         except NoToken as error:
-            raise refusal(error, self._store) from error
+            raise refusal(error, self._store) from masked(error)
         except TimeoutError as error:
             raise Unavailable(
                 self._store,

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from datastores.errors import VaultLocked
-from datastores.registry.frames import frameless
 from datastores.registry.keys import KeyRing
-from datastores.secret import Secret, redact
+from datastores.secret import Secret, masked, redact
 
 KEYRING_USER = "vault-key"
 
@@ -61,7 +60,7 @@ class KeyringService:
             text = Secret.wrap(keyring.get_password(self.service, KEYRING_USER))
             return KeyRing.parse(text) if text else None
         except keyring.errors.KeyringError as error:
-            raise self._refused(error) from frameless(error)
+            raise self._refused(error) from masked(error)
         except ValueError as error:
             raise self._locked(f"is damaged: {error}; restore it from a backup") from error
 
@@ -75,7 +74,7 @@ class KeyringService:
         try:
             keyring.set_password(self.service, KEYRING_USER, ring.text(",").reveal())
         except keyring.errors.KeyringError as error:
-            raise self._refused(error) from frameless(error)
+            raise self._refused(error) from masked(error)
 
     def describe(self) -> str:
         return f"keyring:{self.service}"

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from datastores.errors import DatastoresError, VaultLocked
-from datastores.registry.frames import frameless
 from datastores.registry.keys import KeyRing
-from datastores.secret import Secret, redact
+from datastores.secret import Secret, masked, redact
 
 if TYPE_CHECKING:
     from azure.core import PipelineClient
@@ -99,9 +98,9 @@ class KeyVaultSecret:
         except AzureError as error:
             raise self._locked(
                 f"does not answer ({redact(str(error))}); check the address and the network"
-            ) from frameless(error)
+            ) from masked(error)
         except DatastoresError as error:
-            raise self._locked(f"gives no access: {error}") from frameless(error)
+            raise self._locked(f"gives no access: {error}") from masked(error)
         if response.status_code in (401, 403):
             raise self._locked("refuses this identity; give it the right to get and set secrets")
         if response.status_code not in (200, 404):

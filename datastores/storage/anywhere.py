@@ -32,7 +32,7 @@ from datastores.errors import (
     Unavailable,
     Unsupported,
 )
-from datastores.secret import Secret, redact
+from datastores.secret import Secret, masked, redact
 from datastores.storage.contract import ABSENT, Features, ObjectInfo, Page, Patience, Presence
 from datastores.storage.local import LocalStore
 from datastores.storage.verbs import pieces
@@ -292,8 +292,8 @@ class FsspecStore:
             return act()
         except DatastoresError:
             raise
-        except Exception as error:  # each file system of fsspec has exceptions of its own
-            raise _translated(self.label, key, error) from error
+        except Exception as error:  # noqa: BLE001  # each file system of fsspec has exceptions of its own
+            raise _translated(self.label, key, error) from masked(error)
 
 
 class FsspecStream:

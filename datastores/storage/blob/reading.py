@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from datastores.errors import NotFound, PreconditionFailed
+from datastores.secret import masked
 from datastores.storage.blob.failures import cut_short
 from datastores.storage.blob.fast import Fast
 from datastores.storage.blob.headers import info_from
@@ -91,7 +92,7 @@ def read_fast(
     try:
         result = obstore.get(fast.client(), key, options=options)
     except (BaseError, OSError, ValueError) as error:
-        raise fast.failure(key, error) from error
+        raise fast.failure(key, error) from masked(error)
     info = _info(key, result)
     if is_marker(key, info.size, info.metadata):
         raise NotFound(place.label, key, "it is a folder")
@@ -135,7 +136,7 @@ def _fast_pieces(fast: Fast, key: str, result: GetResult) -> Generator[Buffer, N
         else:
             yield from result.stream(min_chunk_size=PIECE_BYTES)
     except (BaseError, OSError, ValueError) as error:
-        raise fast.failure(key, error) from error
+        raise fast.failure(key, error) from masked(error)
 
 
 def read_any(

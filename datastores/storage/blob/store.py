@@ -15,6 +15,7 @@ from datastores.credentials.forms import ENTRA_KINDS, for_azure_sdk, for_obstore
 from datastores.credentials.kinds import Credential
 from datastores.definitions.azure_storage import BlobContainer, DataLakeGen2
 from datastores.errors import AlreadyExists, CredentialRefused, NotFound
+from datastores.secret import masked
 from datastores.storage.blob.blocks import BlobStaging, as_bytes, cut, write_blocks
 from datastores.storage.blob.copies import BlobCopying
 from datastores.storage.blob.failures import RangeBeyond
@@ -247,7 +248,7 @@ class BlobStore:
                 use_multipart=False,
             )
         except (BaseError, OSError, ValueError) as error:
-            raise self._fast.failure(key, error) from error
+            raise self._fast.failure(key, error) from masked(error)
         version = (result["e_tag"] or "").strip('"') or None
         return ObjectInfo(key, memoryview(body).nbytes, None, version)
 

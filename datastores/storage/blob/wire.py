@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from datastores.credentials.forms import STORAGE_SCOPE
 from datastores.errors import CredentialRefused
+from datastores.secret import masked
 from datastores.storage.blob.failures import Answer, from_azure, refused
 from datastores.storage.blob.place import Place
 from datastores.storage.contract import Patience
@@ -80,7 +81,7 @@ class Wire:
         try:
             yield from response.iter_raw()
         except AzureError as error:
-            raise from_azure(self._place, key, error) from error
+            raise from_azure(self._place, key, error) from masked(error)
 
     def signed(self, key: str) -> str:
         """The address of a blob with the SAS of this credential, if it has one."""
@@ -108,21 +109,25 @@ class Wire:
         from azure.core.exceptions import AzureError
         from azure.core.rest import HttpRequest
 
-        request = HttpRequest(
-            method,
-            self._place.url(key, query),
-            headers={
-                "x-ms-version": API_VERSION,
-                "x-ms-date": email.utils.formatdate(usegmt=True),
-                "Content-Type": "application/octet-stream",
-                **(headers or {}),
-            },
-            content=body,
-        )
         try:
-            response = self._ready().send_request(request, stream=stream, **self._options)
+            # No variable holds the request: its address gets the SAS, and crash reports print it.
+            response = self._ready().send_request(
+                HttpRequest(
+                    method,
+                    self._place.url(key, query),
+                    headers={
+                        "x-ms-version": API_VERSION,
+                        "x-ms-date": email.utils.formatdate(usegmt=True),
+                        "Content-Type": "application/octet-stream",
+                        **(headers or {}),
+                    },
+                    content=body,
+                ),
+                stream=stream,
+                **self._options,
+            )
         except AzureError as error:
-            raise from_azure(self._place, key, error) from error
+            raise from_azure(self._place, key, error) from masked(error)
         if response.status_code < 300:
             return response
         answer = _answer(response)

@@ -23,7 +23,7 @@ from datastores.errors import (
     Unavailable,
     Unsupported,
 )
-from datastores.secret import redact
+from datastores.secret import masked, redact
 from datastores.storage.file_share.place import Place
 
 if TYPE_CHECKING:
@@ -117,10 +117,10 @@ def translated(place: Place, key: str | None, *, looking: bool = False) -> Itera
     except AzureError as error:
         answer = answer_in(error)
         if answer is None:
-            raise _placed(place, key, error) from error
+            raise _placed(place, key, error) from masked(error)
         if looking and answer.code == "ResourceTypeMismatch":
-            raise NotFound(place.label, key) from error
-        raise refused(place, key, answer) from error
+            raise NotFound(place.label, key) from masked(error)
+        raise refused(place, key, answer) from masked(error)
 
 
 def answer_in(error: AzureError) -> Answer | None:

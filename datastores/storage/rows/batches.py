@@ -7,6 +7,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from datastores.errors import Unsupported
+from datastores.secret import masked
 from datastores.storage.rows.engine import check_out, definition_of
 from datastores.storage.rows.failures import translate
 from datastores.storage.rows.query import Dialect, Query, to_sql
@@ -51,7 +52,7 @@ def read_batches(
             yield from fetch_batches(connection, query, dialect, batch_rows, store=store)
         is_done = True
     except engine.dialect.loaded_dbapi.Error as error:
-        raise translate(error, definition_of(engine)) from error
+        raise translate(error, definition_of(engine)) from masked(error)
     finally:
         if not is_done:
             raw.invalidate()

@@ -12,7 +12,7 @@ from typing import Any
 
 from datastores.credentials.forms import DatabaseLogin
 from datastores.errors import Unsupported
-from datastores.secret import Secret
+from datastores.secret import Secret, masked
 from datastores.storage.rows.failures import translate
 from datastores.storage.rows.plan import ConnectionPlan, Database, Driver
 
@@ -56,12 +56,12 @@ def connect(plan: ConnectionPlan, definition: Database, login: DatabaseLogin, mo
     try:
         return opener(plan, secret, module)
     except module.Error as error:
-        raise translate(error, definition) from error
+        raise translate(error, definition) from masked(error)
 
 
 def _open_postgresql(plan: ConnectionPlan, secret: Secret | None, module: Any) -> Any:
-    password = {"password": secret.reveal()} if secret else {}
-    return module.connect(**plan.arguments, **password)
+    # No variable holds the password: crash reports print those.
+    return module.connect(**plan.arguments, **({"password": secret.reveal()} if secret else {}))
 
 
 def _open_mysql(plan: ConnectionPlan, secret: Secret | None, module: Any) -> Any:
@@ -79,16 +79,20 @@ def _open_sql_server(plan: ConnectionPlan, secret: Secret | None, module: Any) -
     attributes: dict[int, bytes] = {}
     if secret is not None and plan.takes_token:
         attributes[SQL_COPT_SS_ACCESS_TOKEN] = _token_structure(secret)
-    elif secret is not None:
-        keywords["PWD"] = secret.reveal()
+    password = None if plan.takes_token else secret
     connection = module.connect(
-        ";".join(f"{name}={_braced(value)}" for name, value in keywords.items()),
+        _odbc_text(keywords, password),
         timeout=plan.arguments["timeout"],
         attrs_before=attributes,
     )
     # On a connection the attribute bounds each statement; 0 leaves it to the server.
     connection.timeout = plan.arguments["statement_seconds"]
     return connection
+
+
+def _odbc_text(keywords: Mapping[str, object], password: Secret | None) -> str:
+    login = {"PWD": password.reveal()} if password else {}
+    return ";".join(f"{name}={_braced(value)}" for name, value in {**keywords, **login}.items())
 
 
 def _mapping(value: object) -> Mapping[str, object]:

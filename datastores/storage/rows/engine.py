@@ -10,6 +10,7 @@ from datastores.credentials.forms import OPEN_SOURCE_DATABASE_SCOPE, SQL_SCOPE, 
 from datastores.credentials.kinds import Credential
 from datastores.definitions import Definition, SqlDatabase
 from datastores.errors import Unavailable, Unsupported
+from datastores.secret import masked
 from datastores.storage.contract import Patience
 from datastores.storage.rows.connecting import connect, load_driver
 from datastores.storage.rows.failures import translate
@@ -84,9 +85,9 @@ def check_out(engine: Engine) -> PoolProxiedConnection:
     except sqlalchemy.exc.DBAPIError as error:
         # SQLAlchemy asks a new server a few questions of its own, and wraps what fails there.
         original = error.orig if isinstance(error.orig, Exception) else error
-        raise translate(original, definition) from error
+        raise translate(original, definition) from masked(error)
     except engine.dialect.loaded_dbapi.Error as error:
-        raise translate(error, definition) from error
+        raise translate(error, definition) from masked(error)
     except sqlalchemy.exc.TimeoutError as error:
         raise Unavailable(
             definition.name,
@@ -114,6 +115,6 @@ def check(
         finally:
             raw.close()
     except engine.dialect.loaded_dbapi.Error as error:
-        raise translate(error, definition_of(engine)) from error
+        raise translate(error, definition_of(engine)) from masked(error)
     finally:
         engine.dispose()

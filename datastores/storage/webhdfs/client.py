@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from datastores.errors import Unavailable
-from datastores.secret import Secret
+from datastores.secret import Secret, masked
 from datastores.storage.contract import ObjectInfo, Patience
 from datastores.storage.webhdfs.failures import answer_from, failed, refused
 
@@ -117,7 +117,7 @@ class Client:
             try:
                 told = response.json() if response.content else {}
             except ValueError as error:
-                raise failed(self.label, self.host, about or key, error) from error
+                raise failed(self.label, self.host, about or key, error) from masked(error)
         if not isinstance(told, dict):
             raise Unavailable(
                 self.label, about or key, f"{self.host} sent no JSON object; check the address"
@@ -157,7 +157,7 @@ class Client:
             with response:
                 answer = answer_from(response.status_code, response.headers, response.content)
         except requests.RequestException as error:
-            raise failed(self.label, self.host, about or key or None, error) from error
+            raise failed(self.label, self.host, about or key or None, error) from masked(error)
         raise refused(self.label, self.host, about or key or None, answer)
 
 
