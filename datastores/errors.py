@@ -23,6 +23,7 @@ DatastoresError
     PermissionDenied         ask for the permission (also PermissionError)
     Unsupported              use another store or mode
     Corrupted                fetch again
+    DiskFull                 free space on this machine, run it again
     Unavailable              wait and try again (temporary, may carry retry_after_seconds)
   TransferFailed           look at the files it names, retry those
   WireError                the two planes disagree on a version or a field
@@ -230,6 +231,13 @@ class Corrupted(StoreError):
     sentence = "arrived damaged"
 
 
+class DiskFull(StoreError):
+    """The local disk cannot hold what is to arrive; what has arrived is kept."""
+
+    exit_code = 16
+    sentence = "does not fit on the disk"
+
+
 class Unavailable(StoreError):
     """No usable answer: host unreachable, time out, throttled, or a failure of the service."""
 
@@ -253,8 +261,13 @@ class TransferFailed(DatastoresError):
 
     exit_code = 10
 
-    def __init__(self, done: int, failures: Sequence[tuple[str, BaseException]]) -> None:
-        self.done, self.failures = done, tuple(failures)
+    def __init__(
+        self,
+        done: int,
+        failures: Sequence[tuple[str, BaseException]],
+        summary: object | None = None,
+    ) -> None:
+        self.done, self.failures, self.summary = done, tuple(failures), summary
         listed = "".join(f"\n  {name}: {error}" for name, error in self.failures[:20])
         more = f"\n  and {len(self.failures) - 20} more" if len(self.failures) > 20 else ""
         total = done + len(self.failures)

@@ -28,6 +28,9 @@ ARROWS: dict[str, set[str]] = {
     "transfer": WORDS | {"storage.contract", "storage.verbs"},
     "filesystem": WORDS | {"definitions", "credentials", "storage"},
     "registry": WORDS | {"definitions", "credentials"},
+    # The one thing both planes share.
+    "contract": WORDS | {"definitions", "references", "credentials.kinds"},
+    "runs": WORDS | {"definitions", "references", "credentials", "contract", "catalog"},
     "catalog": WORDS
     | {
         "definitions",

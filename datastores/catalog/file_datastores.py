@@ -124,7 +124,7 @@ class FileDatastore(AbstractDatastore):
                 store,
                 parse_place(prefix),
                 target,
-                options=azureml_options(overwrite),
+                options=azureml_options(overwrite, target),
                 watcher=watcher_for("download", show_progress),
             )
         return summary.moved
@@ -156,8 +156,9 @@ class FileDatastore(AbstractDatastore):
         """The store itself, for code that moves bytes; the caller closes it."""
         from datastores.storage.contract import Patience
         from datastores.storage.open import open_store
+        from datastores.transfer.hosts import slow_down
 
-        return open_store(*self.unlock(), patience or Patience())
+        return open_store(*self.unlock(), patience or Patience(), on_pause=slow_down)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Store]:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Self
 
+from datastores.catalog.home import home
 from datastores.transfer.options import Options, Overwrite
 from datastores.transfer.watcher import Silent, Watcher
 
 log = logging.getLogger(__name__)
 
 
-def azureml_options(overwrite: bool) -> Options:
-    """Azure ML's `overwrite`: a name that is taken is replaced, or left alone."""
-    return Options(overwrite=Overwrite.ALWAYS if overwrite else Overwrite.SKIP_EXISTING)
+def azureml_options(overwrite: bool, target: Path | None = None) -> Options:
+    """Azure ML's `overwrite`: a name that is taken is replaced, or left alone.
+
+    What a download notes for later goes beside the user's workspaces and not into the target:
+    scripts list that folder and expect their data in it, nothing else.
+    """
+    policy = Overwrite.ALWAYS if overwrite else Overwrite.SKIP_EXISTING
+    if target is None:
+        return Options(overwrite=policy)
+    digest = hashlib.sha256(str(target.absolute()).encode()).hexdigest()[:32]
+    return Options(overwrite=policy, records=home() / "records" / digest)
 
 
 def watcher_for(verb: str, shown: bool, expected: int = 0) -> Watcher:

@@ -47,7 +47,7 @@ Examples:
 Exit codes: 0 done, 1 a defect of this program, 2 wrong usage, 3 a name, definition or
 configuration is rejected, 4 not registered, 5 already registered, 6 credential, 7 not found,
 8 permission, 9 unavailable, 10 some files failed, 11 registry, 12 damaged data, 13 not
-supported, 14 exists or changed meanwhile, 15 version mismatch, 130 interrupted.
+supported, 14 exists or changed meanwhile, 15 version mismatch, 16 disk full, 130 interrupted.
 """
 
 

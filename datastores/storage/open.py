@@ -18,21 +18,25 @@ from datastores.definitions import (
 )
 from datastores.errors import Unsupported
 from datastores.storage.contract import Patience, Store
-from datastores.storage.retrying import RetryingStore
+from datastores.storage.retrying import OnPause, RetryingStore
 
 DBFS_ROOT = Path("/dbfs")
 PATIENCE = Patience()
 
 
 def open_store(
-    definition: Definition, credential: Credential, patience: Patience = PATIENCE
+    definition: Definition,
+    credential: Credential,
+    patience: Patience = PATIENCE,
+    *,
+    on_pause: OnPause | None = None,
 ) -> Store:
     """The place a definition names, ready for use; nothing is sent before the first call.
 
     The caller closes it. `Unsupported` for places that hold no files, or that this machine
     cannot reach.
     """
-    return RetryingStore(open_plain(definition, credential, patience), patience)
+    return RetryingStore(open_plain(definition, credential, patience), patience, on_pause=on_pause)
 
 
 def open_plain(definition: Definition, credential: Credential, patience: Patience) -> Store:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
 from datastores.errors import (
     AlreadyExists,
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+# The store's identity, and the wait that it asked for, if it named one.
+OnPause: TypeAlias = Callable[[str, float | None], None]
 
 # Full jitter: a pause is anything up to a ceiling that doubles, so that a thousand nodes that were
 # throttled together do not come back together.
@@ -59,6 +61,7 @@ class _Effort:
     sleep: Callable[[float], None]
     clock: Callable[[], float]
     jitter: Callable[[], float]
+    on_pause: Callable[[float | None], None]
     started: float
     attempts: int = 0
 
@@ -87,6 +90,7 @@ class _Effort:
             pause,
             error,
         )
+        self.on_pause(getattr(error, "retry_after_seconds", None))
         self.sleep(pause)
 
     def run(self, act: Callable[[], T]) -> T:
@@ -107,7 +111,8 @@ class RetryingStore:
 
     A broken read goes on at the byte it reached, in the same version. A listing that breaks goes
     on behind the last key when keys came in order. A write is tried again when its body can be
-    sent again (bytes, a list of pieces), not when it is an iterator.
+    sent again (bytes, a list of pieces), not when it is an iterator. `on_pause` is told the store's
+    identity and what wait it asked for, so that others may slow down as well.
     """
 
     def __init__(
@@ -118,8 +123,10 @@ class RetryingStore:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
+        on_pause: OnPause | None = None,
     ) -> None:
         self.inner = store
+        self._on_pause = on_pause
         self.patience = patience
         self._sleep = sleep
         self._clock = clock
@@ -197,8 +204,19 @@ class RetryingStore:
     def effort(self, what: str, key: str | None) -> _Effort:
         """A new operation, from now."""
         return _Effort(
-            what, key, self.patience, self._sleep, self._clock, self._jitter, self._clock()
+            what,
+            key,
+            self.patience,
+            self._sleep,
+            self._clock,
+            self._jitter,
+            self._tell_pause,
+            self._clock(),
         )
+
+    def _tell_pause(self, asked_seconds: float | None) -> None:
+        if self._on_pause:
+            self._on_pause(self.identity, asked_seconds)
 
     def _pages(
         self, what: str, place: str, inner: Callable[[str], Iterator[Page]]

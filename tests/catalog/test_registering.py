@@ -115,6 +115,7 @@ def test_a_container_is_registered_by_key_and_used(
     assert (reference.mode, reference.path_on_datastore) == ("mount", "./train")
     assert found.download(str(tmp_path / "out"), prefix="train", show_progress=False) == 1
     assert (tmp_path / "out" / "train" / "sub" / "a.txt").read_text() == "hello"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["train"]
 
 
 def test_a_share_is_made_when_asked(workspace: Workspace, files_server: FilesServer) -> None:

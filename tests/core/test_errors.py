@@ -32,6 +32,7 @@ EXAMPLES: list[DatastoresError] = [
     errors.PermissionDenied("images", "a.png", "ask for it"),
     errors.Unsupported("images", None, "use another"),
     errors.Corrupted("images", "a.png", "fetch again"),
+    errors.DiskFull("images", "a.png", "free some space"),
     errors.Unavailable("images", None, "host x", 3.0),
     TransferFailed(3, [("a", ValueError("b"))]),
     errors.WireError("upgrade this side"),
@@ -72,7 +73,7 @@ def test_sentences_have_the_form(error: DatastoresError) -> None:
     assert text == text.strip()
     assert not text.endswith(".")
     assert not text[0].isupper()
-    assert 2 < type(error).exit_code < 16
+    assert 2 < type(error).exit_code < 17
 
 
 def test_python_idioms_catch_our_errors() -> None:

@@ -409,3 +409,21 @@ class Bare(FaultyStore):
     @property
     def folders(self) -> None:
         return None
+
+
+def test_pauses_are_told_with_the_wait_that_was_asked_for() -> None:
+    """Whoever shares the host hears of each pause, and of `Retry-After` where there was one."""
+    told: list[tuple[str, float | None]] = []
+    faulty = FaultyStore(MemoryStore("images"))
+    faulty.plan("stat", Fault(error=Unavailable("images", "a", "busy", 7.0)))
+    store = RetryingStore(
+        faulty,
+        Patience(),
+        sleep=lambda _: None,
+        on_pause=lambda identity, seconds: told.append((identity, seconds)),
+    )
+    store.write("a", b"x")
+
+    store.stat("a")
+
+    assert told == [(store.identity, 7.0)]

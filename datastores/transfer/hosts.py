@@ -1,0 +1,82 @@
+"""The budget of requests to one host, shared by every transfer of the process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable
+
+from datastores.transfer.pace import Pace
+
+
+class HostBudget:
+    """Requests under way to one host and the pace they have found; any thread may use it."""
+
+    def __init__(self, pace: Pace, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        # Both under the lock.
+        self._pace = pace
+        self._busy = 0
+        self._refusals = 0
+
+    def enter(self, most: int) -> bool:
+        """Whether one more request may start; a yes must be followed by `leave`."""
+        with self._lock:
+            if self._busy >= min(most, self._pace.allowed):
+                return False
+            self._busy += 1
+            return True
+
+    def leave(self, moved: int | None) -> None:
+        """The request ended; None when it did not reach the host and says nothing about it."""
+        with self._lock:
+            if moved is not None:
+                self._pace.done(self._clock(), moved, self._busy)
+            self._busy -= 1
+
+    def throttled(self, retry_after_seconds: float | None) -> None:
+        """The host asked for patience."""
+        with self._lock:
+            self._refusals += 1
+            self._pace.throttled(self._clock(), retry_after_seconds)
+
+    @property
+    def refusals(self) -> int:
+        """How often the host has asked for patience so far."""
+        return self._refusals
+
+    @property
+    def allowed(self) -> int:
+        with self._lock:
+            return self._pace.allowed
+
+
+_lock = threading.Lock()
+_budgets: dict[str, HostBudget] = {}
+
+
+def budget_for(identity: str) -> HostBudget:
+    """The budget of the host behind a store; stores of one account share it."""
+    host = urllib.parse.urlsplit(identity).netloc or identity
+    with _lock:
+        if host not in _budgets:
+            _budgets[host] = HostBudget(Pace())
+        return _budgets[host]
+
+
+def slow_down(identity: str, retry_after_seconds: float | None) -> None:
+    """A store was asked for patience and is waiting; for whoever retries on its behalf."""
+    budget_for(identity).throttled(retry_after_seconds)
+
+
+def _forget_after_fork() -> None:
+    # A child inherits counts of threads it does not have, and perhaps a lock nobody will release.
+    global _lock, _budgets
+    _lock, _budgets = threading.Lock(), {}
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,103 @@
+"""How many requests at once: found by trying, given up on throttling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# A request costs about as much as this many bytes, so that a rate means something for a mix of
+# small and large files.
+REQUEST_BYTES = 1 << 18
+# Doubling must bring a fifth of what was hoped for, or the extra requests only wait in a queue.
+WANTED_GAIN = 0.2
+# Fewer requests with this share of the rate are better: each one costs memory and CPU.
+TOLERATED_LOSS = 0.03
+LONGEST_HOLD = 32
+
+
+@dataclass(slots=True)
+class Pace:
+    """The number of requests allowed now; pure, the caller brings the clock.
+
+    It doubles while doubling helps, then tries a quarter more or a fifth less from time to time,
+    and keeps what did better. Throttling halves it, and nothing grows until the pause the service
+    asked for is over. Not thread-safe: its owner holds a lock.
+    """
+
+    limit: float = 16.0
+    least: int = 2
+    most: int = 192
+    window_seconds: float = 0.25
+    opening: bool = True
+    # What to compare with: the limit and the rate before the change under trial.
+    before: tuple[float, float] | None = None
+    hold: int = 0
+    next_hold: int = 4
+    rising: bool = True
+    quiet_until: float = 0.0
+    window_began: float | None = None
+    window_work: int = 0
+    window_count: int = 0
+    window_busiest: int = 0
+
+    @property
+    def allowed(self) -> int:
+        return max(self.least, min(self.most, int(self.limit)))
+
+    def done(self, now: float, moved: int, busy: int) -> None:
+        """A request ended and moved so many bytes, while so many were under way."""
+        if self.window_began is None:
+            self.window_began = now
+        self.window_work += moved + REQUEST_BYTES
+        self.window_count += 1
+        self.window_busiest = max(self.window_busiest, busy)
+        elapsed = now - self.window_began
+        if elapsed >= self.window_seconds and self.window_count >= self.allowed:
+            self._judge(now, self.window_work / elapsed)
+            self._open_window(now)
+
+    def throttled(self, now: float, retry_after_seconds: float | None) -> None:
+        """The service asked for less."""
+        if now >= self.quiet_until:
+            self.limit = max(float(self.least), self.limit / 2)
+        self.quiet_until = max(self.quiet_until, now + (retry_after_seconds or 1.0))
+        self.opening, self.before, self.hold = False, None, 4
+        self._open_window(now)
+
+    def _open_window(self, now: float) -> None:
+        self.window_began = now
+        self.window_work = self.window_count = self.window_busiest = 0
+
+    def _judge(self, now: float, rate: float) -> None:
+        if now < self.quiet_until or self.window_busiest < self.allowed * 0.8:
+            # Not at the limit, so the rate says nothing about it.
+            self.before = None
+            return
+        if self.before is None:
+            if self.hold:
+                self.hold -= 1
+            else:
+                self._try(rate)
+            return
+        limit, earlier = self.before
+        if self.limit > limit:
+            if rate >= earlier * (1 + WANTED_GAIN * (self.limit / limit - 1)):
+                self.next_hold = 4
+                self._try(rate)
+            else:
+                self._give_up(limit)
+        elif rate >= earlier * (1 - TOLERATED_LOSS):
+            self.before, self.hold = None, self.next_hold
+        else:
+            self._give_up(limit)
+
+    def _try(self, rate: float) -> None:
+        self.before = (self.limit, rate)
+        factor = (2.0 if self.opening else 1.25) if self.rising else 0.8
+        self.limit = max(float(self.least), min(float(self.most), self.limit * factor))
+        if int(self.limit) == int(self.before[0]):
+            self.before, self.hold, self.rising = None, self.next_hold, not self.rising
+
+    def _give_up(self, limit: float) -> None:
+        self.limit, self.before, self.opening = limit, None, False
+        self.rising = not self.rising
+        self.hold, self.next_hold = self.next_hold, min(LONGEST_HOLD, self.next_hold * 2)
