@@ -1,0 +1,1 @@
+"""Measures this project against its peers; nothing here is imported by the product."""

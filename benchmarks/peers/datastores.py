@@ -1,0 +1,60 @@
+"""The project's own engine, with its defaults."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.address import EMULATOR_ACCOUNT, EMULATOR_KEY
+from benchmarks.peers.peer import (
+    Command,
+    Direction,
+    Task,
+    parse_arguments,
+    python_command,
+    python_version,
+)
+from benchmarks.tools import Tools
+
+
+class Datastores:
+    """`datastores.transfer` over the store of a blob container: verified, resumable, atomic."""
+
+    name = "datastores"
+    settings = "datastores.transfer.download/upload, defaults"
+    uses_network = True
+
+    def version_command(self, tools: Tools) -> Command:
+        return python_version(tools, "datastores")
+
+    def command(self, task: Task) -> Command:
+        return python_command(task.tools, "datastores", task)
+
+
+def main() -> None:
+    """Move the folder."""
+    from datastores.credentials.kinds import AccountKey
+    from datastores.definitions import BlobContainer
+    from datastores.names import DatastoreName
+    from datastores.secret import Secret
+    from datastores.storage.open import open_store
+    from datastores.transfer import download, upload
+
+    direction, address, folder = parse_arguments(sys.argv[1:])
+    container = BlobContainer(
+        name=DatastoreName.parse("benchmark"),
+        container=address.container,
+        account=EMULATOR_ACCOUNT,
+        endpoint=address.account_url,
+    )
+    store = open_store(container, AccountKey(Secret(EMULATOR_KEY)))
+    try:
+        if direction is Direction.DOWNLOAD:
+            download(store, "", folder)
+        else:
+            upload(store, folder, "")
+    finally:
+        store.close()
+
+
+if __name__ == "__main__":
+    main()
