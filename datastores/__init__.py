@@ -11,32 +11,67 @@ if TYPE_CHECKING:
     from datastores.catalog.workspace import Workspace as Workspace
     from datastores.errors import DatastoresError as DatastoresError
     from datastores.references import DataPath as DataPath
+    from datastores.references import DataPathComputeBinding as DataPathComputeBinding
     from datastores.references import DataReference as DataReference
+    from datastores.references import DataReferenceConfiguration as DataReferenceConfiguration
     from datastores.references import SqlDataReference as SqlDataReference
+    from datastores.runs import CondaDependencies as CondaDependencies
+    from datastores.runs import DataTransferStep as DataTransferStep
+    from datastores.runs import Environment as Environment
+    from datastores.runs import Estimator as Estimator
+    from datastores.runs import EstimatorStep as EstimatorStep
+    from datastores.runs import InputPortBinding as InputPortBinding
+    from datastores.runs import OutputPortBinding as OutputPortBinding
+    from datastores.runs import PipelineData as PipelineData
+    from datastores.runs import PythonScriptStep as PythonScriptStep
+    from datastores.runs import RunConfiguration as RunConfiguration
+    from datastores.runs import ScriptRunConfig as ScriptRunConfig
     from datastores.secret import Secret as Secret
 
 # Loaded at first use, so that `import datastores` costs next to nothing.
 _HOMES = {
     "AbstractDatastore": "datastores.catalog.abstract",
+    "CondaDependencies": "datastores.runs",
     "DataPath": "datastores.references",
     "DataPathComputeBinding": "datastores.references",
     "DataReference": "datastores.references",
     "DataReferenceConfiguration": "datastores.references",
+    "DataTransferStep": "datastores.runs",
     "Datastore": "datastores.catalog.datastore",
     "DatastoresError": "datastores.errors",
+    "Environment": "datastores.runs",
+    "Estimator": "datastores.runs",
+    "EstimatorStep": "datastores.runs",
+    "InputPortBinding": "datastores.runs",
+    "OutputPortBinding": "datastores.runs",
+    "PipelineData": "datastores.runs",
+    "PythonScriptStep": "datastores.runs",
+    "RunConfiguration": "datastores.runs",
+    "ScriptRunConfig": "datastores.runs",
     "Secret": "datastores.secret",
     "SqlDataReference": "datastores.references",
     "Workspace": "datastores.catalog.workspace",
 }
 
-__all__ = [  # noqa: PLE0604, RUF100  # the names above, sorted
+__all__ = [
     "AbstractDatastore",
+    "CondaDependencies",
     "DataPath",
     "DataPathComputeBinding",
     "DataReference",
     "DataReferenceConfiguration",
+    "DataTransferStep",
     "Datastore",
     "DatastoresError",
+    "Environment",
+    "Estimator",
+    "EstimatorStep",
+    "InputPortBinding",
+    "OutputPortBinding",
+    "PipelineData",
+    "PythonScriptStep",
+    "RunConfiguration",
+    "ScriptRunConfig",
     "Secret",
     "SqlDataReference",
     "Workspace",

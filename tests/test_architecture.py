@@ -29,7 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "filesystem": WORDS | {"definitions", "credentials", "storage"},
     "registry": WORDS | {"definitions", "credentials"},
     # The one thing both planes share.
-    "contract": WORDS | {"definitions", "references", "credentials.kinds"},
+    "contract": WORDS | {"definitions", "credentials.kinds"},
     "runs": WORDS | {"definitions", "references", "credentials", "contract", "catalog"},
     "catalog": WORDS
     | {
@@ -44,7 +44,7 @@ ARROWS: dict[str, set[str]] = {
     "cli": WORDS
     | {"definitions", "credentials", "storage", "transfer", "registry", "catalog", "references"},
     # The root exports the public names lazily.
-    "__init__": WORDS | {"references", "catalog"},
+    "__init__": WORDS | {"references", "catalog", "runs"},
     "__main__": {"cli"},
 }
 # What a compute node may know of the control plane.

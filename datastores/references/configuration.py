@@ -6,6 +6,15 @@ from __future__ import annotations
 class DataReferenceConfiguration:
     """The entry of `dataReferences` in a run configuration; field names are Azure ML's."""
 
+    # Setting any other attribute is an error, as in the original: a typing slip must not be lost.
+    __slots__ = (
+        "data_store_name",
+        "mode",
+        "overwrite",
+        "path_on_compute",
+        "path_on_data_store",
+    )
+
     def __init__(
         self,
         datastore_name: str | None = None,
@@ -29,6 +38,6 @@ class DataReferenceConfiguration:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DataReferenceConfiguration):
             return NotImplemented
-        return vars(self) == vars(other)
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
     __hash__ = None  # type: ignore[assignment]  # mutable, as in Azure ML

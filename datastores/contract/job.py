@@ -1,0 +1,181 @@
+"""The job spec: everything a node needs to know about one run, as values."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeAlias
+
+from datastores.contract.leases import LeaseSpec
+from datastores.definitions import Definition
+
+
+class InputMode(enum.Enum):
+    """How files come to the compute."""
+
+    MOUNT = "mount"
+    DOWNLOAD = "download"
+
+
+class OutputMode(enum.Enum):
+    """How files leave the compute."""
+
+    UPLOAD = "upload"
+    MOUNT = "mount"
+
+
+class When(enum.Enum):
+    """After which runs an output is kept."""
+
+    SUCCESS = "success"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Python file of the source folder; `$AZUREML_DATAREFERENCE_x` in arguments is replaced."""
+
+    kind: ClassVar[str] = "script"
+
+    path: str
+    arguments: tuple[str, ...] = ()
+    interpreter: str = "python"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Any program: a list of arguments, or one text for the shell."""
+
+    kind: ClassVar[str] = "command"
+
+    arguments: tuple[str, ...] = ()
+    shell: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """A folder that the node can see; its files are copied into the working folder."""
+
+    kind: ClassVar[str] = "folder"
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSource:
+    """A copy of the source folder in a datastore, fetched into the working folder."""
+
+    kind: ClassVar[str] = "snapshot"
+
+    definition: Definition
+    place: str
+    lease: LeaseSpec | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """Files the script reads. The path is that of the folder, or of the file."""
+
+    name: str
+    mode: InputMode
+    definition: Definition
+    place: str = ""
+    path_on_compute: str | None = None
+    overwrite: bool = False
+    lease: LeaseSpec | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """Files the script writes.
+
+    The contents of a folder go below `place`; a single file goes there under its own name.
+    """
+
+    name: str
+    mode: OutputMode
+    definition: Definition
+    place: str = ""
+    path_on_compute: str | None = None
+    overwrite: bool = False
+    when: When = When.ALWAYS
+    lease: LeaseSpec | None = field(default=None, repr=False)
+
+
+# Values that JSON carries without change.
+Scalar: TypeAlias = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class QuerySpec:
+    """Exactly one of a table, a query and a stored procedure; parameters by name or by position."""
+
+    table: str | None = None
+    text: str | None = None
+    procedure: str | None = None
+    named: Mapping[str, Scalar] = field(default_factory=dict)
+    positional: tuple[Scalar, ...] = ()
+
+
+def folder_name(name: str) -> str:
+    """What a folder can be called after a reference, whose name may be any text."""
+    return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
+
+
+@dataclass(frozen=True, slots=True)
+class RowsSpec:
+    """Rows of a database, which the script reads as a folder of Parquet files."""
+
+    name: str
+    definition: Definition
+    query: QuerySpec
+    path_on_compute: str | None = None
+    overwrite: bool = False
+    lease: LeaseSpec | None = field(default=None, repr=False)
+
+    @property
+    def place(self) -> str:
+        """Rows have no key, so their folder is called like the reference."""
+        return folder_name(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds in seconds.
+
+    A cloud takes a machine back 30 s after its notice (Azure spot, Kubernetes): a third is the
+    script's to end, the rest is for what it wrote.
+    """
+
+    run_seconds: float | None = None
+    grace_seconds: float = 10.0
+    flush_seconds: float = 20.0
+
+
+Work: TypeAlias = Script | Command
+Source: TypeAlias = FolderSource | SnapshotSource
+Reference: TypeAlias = InputSpec | RowsSpec | OutputSpec
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One run on one node. Printing it shows no lease; names of references are unique."""
+
+    run_id: str
+    experiment: str
+    work: Work
+    source: Source | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[InputSpec, ...] = ()
+    rows: tuple[RowsSpec, ...] = ()
+    outputs: tuple[OutputSpec, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    # Whether `path_on_compute` may leave the working folder.
+    absolute_paths: bool = False
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """Everything that becomes a path on the compute."""
+        return (*self.inputs, *self.rows, *self.outputs)
