@@ -98,8 +98,10 @@ def masked(error: BaseException) -> Foreign:
 
 def redact(text: str) -> str:
     """The text with every live secret, and everything shaped like one, replaced by the mask."""
-    for secret in list(_live.values()):
-        value = secret.reveal()
+    # The longest first: one secret may be the beginning of another.
+    for value in sorted(
+        {secret.reveal() for secret in list(_live.values())}, key=len, reverse=True
+    ):
         # Short values would blank out ordinary words; the shapes still catch them in context.
         if len(value) >= 6:
             for form in (value, urllib.parse.quote(value, safe=""), urllib.parse.quote_plus(value)):

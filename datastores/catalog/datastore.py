@@ -114,8 +114,8 @@ class Datastore:
         )
         credential = choose_storage_credential(name, account_key=account_key, sas_token=sas_token)
         if grant_workspace_access:
-            _grant(workspace, definition, subscription_id, resource_group)
-        return register(
+            _refuse_no_coordinates(name, subscription_id, resource_group)
+        made = register(
             workspace,
             definition,
             credential,
@@ -123,6 +123,9 @@ class Datastore:
             create_if_not_exists=create_if_not_exists,
             skip_validation=skip_validation,
         )
+        if grant_workspace_access:
+            _grant(workspace, definition)
+        return made
 
     @staticmethod
     def register_azure_file_share(
@@ -180,8 +183,11 @@ class Datastore:
             resource_url=resource_url,
         )
         if grant_workspace_access:
-            _grant(workspace, definition, subscription_id, resource_group)
-        return register(workspace, definition, credential, overwrite=overwrite)
+            _refuse_no_coordinates(name, subscription_id, resource_group)
+        made = register(workspace, definition, credential, overwrite=overwrite)
+        if grant_workspace_access:
+            _grant(workspace, definition)
+        return made
 
     @staticmethod
     def register_azure_data_lake_gen2(
@@ -216,8 +222,11 @@ class Datastore:
             resource_url=resource_url,
         )
         if grant_workspace_access:
-            _grant(workspace, definition, subscription_id, resource_group)
-        return register(workspace, definition, credential, overwrite=overwrite)
+            _refuse_no_coordinates(name, subscription_id, resource_group)
+        made = register(workspace, definition, credential, overwrite=overwrite)
+        if grant_workspace_access:
+            _grant(workspace, definition)
+        return made
 
     @staticmethod
     def register_azure_sql_database(
@@ -262,14 +271,17 @@ class Datastore:
             resource_url=resource_url,
         )
         if grant_workspace_access:
-            _grant(workspace, definition, subscription_id, resource_group)
-        return register(
+            _refuse_no_coordinates(name, subscription_id, resource_group)
+        made = register(
             workspace,
             definition,
             credential,
             overwrite=overwrite,
             skip_validation=skip_validation,
         )
+        if grant_workspace_access:
+            _grant(workspace, definition)
+        return made
 
     @staticmethod
     def register_azure_postgre_sql(
@@ -437,18 +449,17 @@ def _read_base64(path: str) -> str:
     return base64.b64encode(Path(path).expanduser().read_bytes()).decode()
 
 
-def _grant(
-    workspace: Workspace,
-    definition: Definition,
-    subscription_id: str | None,
-    resource_group: str | None,
+def _refuse_no_coordinates(
+    name: DatastoreName, subscription_id: str | None, resource_group: str | None
 ) -> None:
-    from datastores.catalog.role_grants import grant_workspace_access
-
     for field, value in (("subscription_id", subscription_id), ("resource_group", resource_group)):
         if not value:
             raise DefinitionRejected(
-                definition.name,
-                f'grant_workspace_access needs the "{field}" of the storage account or server',
+                name, f'grant_workspace_access needs the "{field}" of the storage account or server'
             )
+
+
+def _grant(workspace: Workspace, definition: Definition) -> None:
+    from datastores.catalog.role_grants import grant_workspace_access
+
     grant_workspace_access(workspace, definition)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from datastores.catalog.abstract import AbstractDatastore
+from datastores.credentials.kinds import AccountKey, Sas
 from datastores.errors import DefinitionRejected
 from datastores.keys import parse_place
 from datastores.references import DataReference
@@ -188,12 +189,14 @@ class AbstractAzureStorageDatastore(FileDatastore):
     @property
     def account_key(self) -> Secret | None:
         """The account's key, if that is the credential; `.reveal()` gives the text."""
-        return getattr(self.credential(), "key", None)
+        credential = self.credential()
+        return credential.key if isinstance(credential, AccountKey) else None
 
     @property
     def sas_token(self) -> Secret | None:
         """The shared access signature, if that is the credential; `.reveal()` gives the text."""
-        return getattr(self.credential(), "token", None)
+        credential = self.credential()
+        return credential.token if isinstance(credential, Sas) else None
 
 
 class AzureBlobDatastore(AbstractAzureStorageDatastore):

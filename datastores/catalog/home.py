@@ -55,8 +55,8 @@ def remove_embedded(folder: Path, *, data: bool) -> Path | None:
 
     Nothing else is touched: the folder may be somebody's project.
     """
-    for leftover in sorted(folder.glob(REGISTRY_FILE + "*")):
-        leftover.unlink()
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        (folder / (REGISTRY_FILE + suffix)).unlink(missing_ok=True)
     (folder / VAULT_KEY_FILE).unlink(missing_ok=True)
     for name in DATA_FOLDERS:
         with contextlib.suppress(FileNotFoundError, *(() if data else (OSError,))):

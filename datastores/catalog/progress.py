@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from datastores.catalog.home import home
+from datastores.secret import redact
 from datastores.transfer.options import Options, Overwrite
 from datastores.transfer.watcher import Silent, Watcher
 
@@ -75,7 +76,7 @@ class AzureMlLines:
 
     def failed(self, name: str, error: BaseException) -> None:
         with self._lock:
-            self._say(f"Failed {name}: {error}")
+            self._say(f"Failed {name}: {redact(str(error))}")
 
     def close(self) -> None:
         if self._verb == "upload":

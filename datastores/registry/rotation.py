@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from datastores.registry import rows
+from datastores.registry.key_file import KeyFile
 from datastores.registry.keys import Key, KeyRing, KeySource
 from datastores.registry.registry import Registry
 from datastores.registry.sealing import open_all
@@ -59,26 +60,36 @@ def _reseal(registry: Registry, connection: Connection, workspace: str) -> Rotat
                 again = seal_secret(secret, key, belonging)
                 rows.replace_sealed(connection, found, owner.owner, field, again)
                 resealed += 1
-    return Rotation(found.name, key.id, resealed, _advice(source, ring, resealed))
+    return Rotation(found.name, key.id, resealed, _advice(registry, source, ring, resealed))
 
 
 def _drop_unused(registry: Registry, connection: Connection, workspace: str) -> None:
     found = registry.find_workspace(connection, workspace)
     source = registry.keychain.source(found.settings)
     ring = source.load()
-    if ring is None or not source.saves:
+    if ring is None or not _is_private(registry, source):
         return
-    # Another workspace may share the source, and still need an old key.
+    # Another workspace of this registry may share the source, and still need an old key.
     used = rows.keys_in_use(connection)
     kept = ring.without(key.id for key in ring.keys if key.id not in used)
     if kept != ring:
         source.save(kept)
 
 
-def _advice(source: KeySource, ring: KeyRing, resealed: int) -> str | None:
-    if source.saves:
-        return None
+def _is_private(registry: Registry, source: KeySource) -> bool:
+    """Whether nobody but this registry can need the keys: a file beside it."""
+    return isinstance(source, KeyFile) and source.path.parent == registry.keychain.folder
+
+
+def _advice(registry: Registry, source: KeySource, ring: KeyRing, resealed: int) -> str | None:
     name = source.describe()
+    if source.saves and _is_private(registry, source):
+        return None
+    if source.saves:
+        return (
+            f'older keys stay in "{name}", since other registries may need them; '
+            "take them out once all of those have rotated"
+        )
     if len(ring.keys) == 1 and not resealed:
         return (
             f'nothing changed: "{name}" holds one key; put a new one (32 random bytes in base64) '

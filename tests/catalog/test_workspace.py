@@ -153,11 +153,12 @@ def test_deleting_with_the_data_removes_only_its_own_folders(home: Path, tmp_pat
     here = tmp_path / "project2"
     here.mkdir()
     (here / "train.py").write_text("print()")
+    (here / "registry.db.backup").write_text("mine")
     made = Workspace.create("mine", folder=here, show_output=False)
 
     made.delete(delete_dependent_resources=True)
 
-    assert [child.name for child in here.iterdir()] == ["train.py"]
+    assert sorted(child.name for child in here.iterdir()) == ["registry.db.backup", "train.py"]
     assert not home.exists()
 
 

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from datastores.secret import MASK, Secret, redact
+from datastores.secret import MASK, Secret, masked, redact
 
 CANARY = "c4n4ry+/secret=="
 
@@ -68,3 +68,32 @@ def test_an_empty_secret_is_none() -> None:
     assert Secret.wrap(None) is None
     with pytest.raises(ValueError, match="cannot be empty"):
         Secret("")
+
+
+def test_a_secret_that_begins_another_hides_both() -> None:
+    """Where one secret is the beginning of another, nothing of the longer one is left."""
+    short, long = Secret("abcdef"), Secret("abcdefTAIL")
+
+    assert redact("x abcdefTAIL y abcdef") == f"x {MASK} y {MASK}"
+    assert short != long
+
+
+def test_a_masked_error_keeps_its_kind_and_loses_its_frames() -> None:
+    """The cause of one of our errors names the library's error, without its variables."""
+    secret = Secret(CANARY)
+    with pytest.raises(ValueError, match="refused") as raised:
+        _library(CANARY)
+    seen = [raised.value, raised.value.__cause__]
+
+    cause = masked(raised.value)
+
+    assert str(cause) == f"builtins.ValueError: refused {MASK}"
+    assert [one.__traceback__ for one in seen if one] == [None, None]
+    assert secret.reveal() not in repr(seen)
+
+
+def _library(key: str) -> None:
+    try:
+        {}[key]
+    except KeyError as inner:
+        raise ValueError(f"refused {key}") from inner

@@ -105,7 +105,8 @@ def test_a_vaults_secret_keeps_a_ring(vault: Vault) -> None:
 
     assert source.load() == ring
     assert vault.requests == [
-        f"{method} /secrets/vault-key?api-version=7.4" for method in ("GET", "PUT", "PUT", "GET")
+        f"{method} /secrets/vault-key?api-version=7.4"
+        for method in ("GET", "PUT", "GET", "PUT", "GET")
     ]
     assert set(identity.scopes) == {("https://vault.azure.net/.default",)}
 
