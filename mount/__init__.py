@@ -1,0 +1,1 @@
+"""Data of stores on a compute node: mounts, the cache, the agent."""

@@ -1,0 +1,207 @@
+"""Quota and reserve: whoever wants to write asks here first, and evicts when there is no room."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mount.cache import lease
+from mount.cache.census import take_census
+from mount.cache.eviction import Entry, plan_eviction
+from mount.cache.layout import HEAD_SUFFIX, MAP_SUFFIX, Layout, is_at, unlink_if_there
+from mount.cache.ledger import Ledger, LedgerTorn, Numbers
+from mount.cache.trouble import Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the cache may take, and how it takes it."""
+
+    quota_bytes: int
+    reserve_bytes: int
+    # Recency is written to disk when the last note is older; 2 us each.
+    touch_seconds: float = 60.0
+    # After an eviction that freed too little, further requests are refused unasked for so long:
+    # a count of all files per request would make a full disk slow.
+    refuse_seconds: float = 1.0
+    # One process evicts; the others wait so long for it.
+    evictor_wait_seconds: float = 2.0
+
+    @property
+    def slack_bytes(self) -> int:
+        """What an eviction frees beyond the need, so that it is rare."""
+        return self.quota_bytes // 20
+
+
+class Room:
+    """The room of one cache folder, shared with every process through the ledger."""
+
+    def __init__(
+        self, layout: Layout, limits: Limits, trouble: Trouble, clock_ns: Callable[[], int]
+    ) -> None:
+        self._layout = layout
+        self._limits = limits
+        self._trouble = trouble
+        self._clock_ns = clock_ns
+        self.ledger = Ledger(layout.usage)
+        # Written by any thread; a stale reading costs one more or one fewer census.
+        self._refused_until = 0.0
+        self._refused_bytes = 0
+        self._is_open = True
+
+    def close(self) -> None:
+        """Afterwards nothing more is written; files that were handed out may still be read."""
+        self._is_open = False
+        self.ledger.close()
+
+    def count(self, hits: int, misses: int) -> bool:
+        """Add to the node's hits and misses; False when they could not be written down."""
+        try:
+            self.ledger.add(hits=hits, misses=misses)
+        except OSError as error:
+            self._note(error)
+            return False
+        return True
+
+    def take(self, charge: int, incoming: str = "") -> bool:
+        """Count bytes that are about to be written; evicts for them if it must.
+
+        `incoming` is the file they will be in, if it has a name already: it is not counted twice.
+        """
+        begin = time.monotonic()
+        try:
+            if not self._is_open or charge > self._limits.quota_bytes or self._is_refused(charge):
+                return False
+            if self._fits(charge, incoming):
+                return True
+            self.evict(charge, incoming)
+            if self._fits(charge, incoming):
+                return True
+        except OSError as error:
+            self._trouble.note("make room", error)
+        self._refuse(charge, time.monotonic() - begin)
+        return False
+
+    def give(self, charge: int, evictions: int = 0) -> None:
+        """Count bytes that are no longer on the disk."""
+        if not self._is_open:
+            return
+        try:
+            self.ledger.add(used=-charge, evictions=evictions)
+        except OSError as error:
+            self._note(error)
+
+    def evict(self, charge: int, incoming: str = "") -> None:
+        """Free enough for a charge; what cannot be freed is in use."""
+        fd = os.open(self._layout.evicting, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if lease.own(fd, self._limits.evictor_wait_seconds) and not self._has_room(charge):
+                self._evict_alone(charge, incoming)
+        finally:
+            os.close(fd)
+
+    def recount(self, incoming: str = "") -> tuple[list[Entry], Numbers]:
+        """The census, with the ledger set right by it."""
+        try:
+            before = self.ledger.read().ever_taken
+        except LedgerTorn:
+            before = 0
+        entries, counted = take_census(self._layout, self._clock_ns(), incoming)
+        return entries, self.ledger.correct(counted, before)
+
+    def drop(self, entry: Entry) -> bool:
+        """Remove a file that nobody holds; False when somebody does, or it is gone already."""
+        top, suffix = (
+            (self._layout.partial, MAP_SUFFIX)
+            if entry.is_partial
+            else (self._layout.files, HEAD_SUFFIX)
+        )
+        path = f"{top}/{entry.name}"
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            if not lease.own(fd) or not is_at(os.fstat(fd), path):
+                return False
+            # Data before its head: data without a head would be unverifiable, a head alone is
+            # swept up by a later census.
+            os.unlink(path)  # noqa: PTH108  # text paths here
+            unlink_if_there(path + suffix)
+        except FileNotFoundError:
+            return False
+        finally:
+            os.close(fd)
+        self.give(entry.charge, evictions=1)
+        return True
+
+    def _evict_alone(self, charge: int, incoming: str) -> None:
+        entries, numbers = self.recount(incoming)
+        usage = numbers.used
+        quota = self._limits.quota_bytes - charge
+        reserve = self._limits.reserve_bytes + charge
+        while plan := self._plan(entries, usage, quota, reserve):
+            tried = {(entry.name, entry.is_partial) for entry in plan}
+            usage -= sum(entry.charge for entry in plan if self._dropped(entry))
+            entries = [entry for entry in entries if (entry.name, entry.is_partial) not in tried]
+
+    def _dropped(self, entry: Entry) -> bool:
+        try:
+            return self.drop(entry)
+        except OSError as error:
+            # One file that cannot be removed must not keep the others.
+            self._trouble.note("evict", error)
+            return False
+
+    def _plan(self, entries: list[Entry], usage: int, quota: int, reserve: int) -> Sequence[Entry]:
+        """What must go, and as much more as the slack allows, which spares the next census."""
+        free = self._free_bytes()
+        needed = plan_eviction(entries, usage, quota, free, reserve)
+        if not needed or usage <= quota:
+            return needed
+        generous = plan_eviction(entries, usage, quota - self._limits.slack_bytes, free, reserve)
+        return max(needed, generous[:-1], key=len)
+
+    def _fits(self, charge: int, incoming: str) -> bool:
+        if self._free_bytes() - charge < self._limits.reserve_bytes:
+            return False
+        try:
+            return self.ledger.take(charge, self._limits.quota_bytes)
+        except LedgerTorn:
+            self.recount(incoming)
+            return self.ledger.take(charge, self._limits.quota_bytes)
+
+    def _has_room(self, charge: int) -> bool:
+        """Whether somebody else made room while this process waited to."""
+        try:
+            used = self.ledger.read().used
+        except LedgerTorn:
+            return False
+        return (
+            used + charge <= self._limits.quota_bytes
+            and self._free_bytes() - charge >= self._limits.reserve_bytes
+        )
+
+    def _free_bytes(self) -> int:
+        disk = os.statvfs(self._layout.folder)
+        return disk.f_bavail * disk.f_frsize
+
+    def _is_refused(self, charge: int) -> bool:
+        return charge >= self._refused_bytes and time.monotonic() < self._refused_until
+
+    def _refuse(self, charge: int, spent_seconds: float) -> None:
+        self._refused_bytes = charge
+        # Asking in vain takes a twentieth of the time at most, however many files there are.
+        pause = max(1.0, 20 * spent_seconds) * self._limits.refuse_seconds
+        self._refused_until = time.monotonic() + pause
+
+    def _note(self, error: OSError) -> None:
+        if isinstance(error, LedgerTorn):
+            try:
+                self.recount()
+            except OSError as failed:
+                self._trouble.note("count files", failed)
+        else:
+            self._trouble.note("keep the ledger", error)

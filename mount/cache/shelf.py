@@ -1,0 +1,181 @@
+"""One cache folder as this process sees it: names, room, proof of soundness, troubles."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from mount.cache import lease
+from mount.cache.block_map import block_checksums, open_map
+from mount.cache.contract import CacheKey
+from mount.cache.layout import Layout, charge, charge_of, is_at, make_parent, unlink_if_there
+from mount.cache.room import Limits, Room
+from mount.cache.trouble import Trouble
+
+# A file that the last boot left is read through before it is served, 1 GiB/s at best; a larger one
+# goes back to being partial, where each block is checked when it is first read.
+LARGEST_CHECK_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What the cache and the files on their way share. Every method may be called by any thread."""
+
+    layout: Layout
+    limits: Limits
+    room: Room
+    trouble: Trouble
+    clock_ns: Callable[[], int]
+    stamp_ns: int
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def open_complete(self, key: CacheKey, name: str) -> int | None:
+        """A descriptor that holds the complete and sound file, or None."""
+        path = self.layout.data(name)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            if lease.share(fd) and self._is_sound(fd, key, name):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+        return None
+
+    def seal(self, fd: int, used_ns: int | None = None) -> None:
+        """Mark a file as sound, and as used now or when it was."""
+        os.utime(fd, ns=(self.clock_ns() if used_ns is None else used_ns, self.stamp_ns))
+
+    def note_use(self, fd: int, stat: os.stat_result) -> None:
+        """Write down that a file is used now, unless that was done a moment ago."""
+        # The access time is ours to set, whether or not the file system keeps it by itself.
+        now_ns = self.clock_ns()
+        # A time that is still to come was noted before the clock went back.
+        if 0 <= now_ns - stat.st_atime_ns <= self.limits.touch_seconds * 1e9:
+            return
+        try:
+            os.utime(fd, ns=(now_ns, stat.st_mtime_ns))
+        except OSError as error:
+            # A folder that can only be read: the file is as good as before.
+            self.trouble.note("note recency", error)
+
+    def drop_complete(self, fd: int, name: str) -> None:
+        """Take this file out of the cache, whoever reads it; nothing if another has its name."""
+        place = self.layout.place(name)
+        if is_at(os.fstat(fd), place.data):
+            self._remove(place.data, place.head, is_partial=False)
+
+    def forget(self, name: str) -> None:
+        """Take whatever has this name out of the cache."""
+        place = self.layout.place(name)
+        self._remove(place.data, place.head, is_partial=False)
+        self._remove(place.partial, place.map, is_partial=True)
+
+    def drop_superfluous(self, name: str) -> None:
+        """Drop a partial file if a complete one has been put beside it."""
+        place = self.layout.place(name)
+        if os.path.exists(place.data):  # noqa: PTH110  # text paths here
+            self._remove(place.partial, place.map, is_partial=True)
+
+    @contextmanager
+    def incoming(self, key: CacheKey) -> Iterator[tuple[int, str]]:
+        """A new locked file and its name; what still has the name after a failure is removed."""
+        # The pid alone would not do: the same number may run in another container.
+        unique = f"{os.getpid():x}-{next(self._numbers):x}-{os.urandom(4).hex()}"
+        path = f"{self.layout.incoming}/{charge(key.size):x}-{unique}"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            # While it is locked, a census does not take it for a leftover.
+            lease.share(fd)
+            yield fd, path
+        except BaseException:
+            unlink_if_there(path)
+            raise
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def beginning(self) -> Iterator[bool]:
+        """The right to make or unmake partial files, one process at a time; False: not now."""
+        fd = os.open(self.layout.beginning, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            yield lease.own(fd, self.limits.evictor_wait_seconds)
+        finally:
+            os.close(fd)
+
+    def _remove(self, path: str, beside: str, *, is_partial: bool) -> None:
+        try:
+            stat = os.stat(path)  # noqa: PTH116  # text paths here
+            os.unlink(path)  # noqa: PTH108  # text paths here
+        except FileNotFoundError:
+            return
+        unlink_if_there(beside)
+        self.room.give(charge_of(stat, is_partial=is_partial))
+
+    def _is_sound(self, fd: int, key: CacheKey, name: str) -> bool:
+        stat = os.fstat(fd)
+        if stat.st_nlink == 0:
+            return False
+        if stat.st_size != key.size:
+            self.drop_complete(fd, name)
+            return False
+        if stat.st_mtime_ns != self.stamp_ns:
+            return self._is_sound_after_all(fd, key, name)
+        self.note_use(fd, stat)
+        return True
+
+    def _is_sound_after_all(self, fd: int, key: CacheKey, name: str) -> bool:
+        if key.size > LARGEST_CHECK_BYTES:
+            self._reopen_as_partial(fd, key, name)
+            return False
+        if not is_intact(fd, key, self.layout.place(name).head):
+            self.drop_complete(fd, name)
+            return False
+        self._note_soundness(fd)
+        return True
+
+    def _note_soundness(self, fd: int) -> None:
+        try:
+            self.seal(fd)
+        except OSError as error:
+            # A folder that can only be read: the file is checked again next time.
+            self.trouble.note("note soundness", error)
+
+    def _reopen_as_partial(self, fd: int, key: CacheKey, name: str) -> None:
+        place = self.layout.place(name)
+        with self.beginning() as alone:
+            if not alone or not is_at(os.fstat(fd), place.data):
+                return
+            head = open_map(place.head, key, os.O_RDONLY)
+            if head is None or os.path.lexists(place.partial):
+                self.drop_complete(fd, name)
+                return
+            os.close(head.fd)
+            make_parent(place.partial)
+            # The map arrives before its data, which alone would be begun anew.
+            os.replace(place.head, place.map)  # noqa: PTH105  # text paths here
+            os.rename(place.data, place.partial)  # noqa: PTH104  # text paths here
+
+
+def is_intact(fd: int, key: CacheKey, head_path: str) -> bool:
+    """Whether every block of a complete file has the checksum that its head names."""
+    head = open_map(head_path, key, os.O_RDONLY)
+    if head is None:
+        return False
+    try:
+        step = head.geometry.block_bytes
+        for number in range(head.geometry.blocks):
+            block = os.pread(fd, step, number * step)
+            if len(block) != head.geometry.length(number):
+                return False
+            if block_checksums(memoryview(block), head.geometry) != head.checksums(number, 1):
+                return False
+    finally:
+        os.close(head.fd)
+    return True
