@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import sys
 import threading
 import time
@@ -27,8 +28,12 @@ def azureml_options(overwrite: bool, target: Path | None = None) -> Options:
     policy = Overwrite.ALWAYS if overwrite else Overwrite.SKIP_EXISTING
     if target is None:
         return Options(overwrite=policy)
-    digest = hashlib.sha256(str(target.absolute()).encode()).hexdigest()[:32]
-    return Options(overwrite=policy, records=home() / "records" / digest)
+    return Options(overwrite=policy, records=notes_for(target))
+
+
+def notes_for(local: Path) -> Path:
+    """Where transfers with this local folder or file keep their notes."""
+    return home() / "records" / hashlib.sha256(os.fsencode(local.absolute())).hexdigest()[:32]
 
 
 def watcher_for(verb: str, shown: bool, expected: int = 0) -> Watcher:

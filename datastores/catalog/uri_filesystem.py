@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec import AbstractFileSystem
 
 from datastores.errors import DefinitionRejected, Unsupported
+from datastores.keys import relative
 
 if TYPE_CHECKING:
     from datastores.catalog.workspace import Workspace
@@ -119,10 +120,14 @@ class DatastoreFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec h
         if not path:
             return super().find(path, maxdepth, withdirs, detail=detail, **options)
         name, fs, inner = self._enter(path)
-        found = fs.find(inner, maxdepth, withdirs, detail=detail, **options)
-        if detail:
-            return {f"{name}/{key}": _outside(name, entry) for key, entry in found.items()}
-        return [f"{name}/{key}" for key in found]
+        # By name: adlfs has these in another place, and does not know `maxdepth`.
+        found = fs.find(inner, maxdepth=maxdepth, withdirs=withdirs, detail=True, **options)
+        entries = {
+            f"{name}/{key}": _outside(name, entry)
+            for key, entry in found.items()
+            if maxdepth is None or relative(key, inner).count("/") < maxdepth
+        }
+        return entries if detail else list(entries)
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
         _, fs, inner = self._enter(self._strip_protocol(path))

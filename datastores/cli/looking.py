@@ -13,7 +13,7 @@ import click
 
 from datastores.cli.options import find_workspace, json_option, print_json, workspace_option
 from datastores.cli.places import PlaceType, StorePlace, datastore_of
-from datastores.cli.tables import bar, print_facts, size_text
+from datastores.cli.tables import bar, print_facts, printable, size_text
 from datastores.errors import NotFound
 from datastores.keys import basename, relative
 
@@ -70,12 +70,12 @@ def _print_entry(
         # One object a line, so that a million entries stream.
         click.echo(json.dumps(_facts(info) if info else {"key": key, "type": "folder"}))
         return
-    name = relative(key, place) if key != place else basename(key)
+    name = printable(relative(key, place) if key != place else basename(key))
     if info is None:
         name = click.style(name + "/", fg="blue", bold=True)
     if is_long:
         size = size_text(info.size) if info else "-"
-        name = f"{size:>10}  {_time(info):<19}  {name}"
+        name = f"{size:>10}  {_time(info):<20}  {name}"
     click.echo(name)
 
 
@@ -93,8 +93,7 @@ def _facts(info: ObjectInfo) -> dict[str, Any]:
 def _time(info: ObjectInfo | None) -> str:
     if info is None or info.modified_ns is None:
         return ""
-    moment = datetime.fromtimestamp(info.modified_ns / 1e9, UTC)
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(info.modified_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 @click.command("stat")
@@ -127,6 +126,10 @@ def du_command(place: StorePlace, workspace_name: str | None, as_json: bool) -> 
             share = shares.setdefault(first + slash, [0, 0])
             share[0] += 1
             share[1] += info.size
+    if not shares and place.place:
+        raise NotFound(
+            place.datastore, place.place, 'list the datastore with "datastores ls NAME:"'
+        )
     files, size = (
         (sum(column) for column in zip(*shares.values(), strict=True)) if shares else (0, 0)
     )
@@ -138,7 +141,9 @@ def du_command(place: StorePlace, workspace_name: str | None, as_json: bool) -> 
         return
     largest = sorted(shares.items(), key=lambda item: -item[1][1])
     for name, (count, part) in largest[:30]:
-        click.echo(f"{size_text(part):>10}  {bar(part, size)}  {count:>9,} files  {name}")
+        click.echo(
+            f"{size_text(part):>10}  {bar(part, size)}  {count:>9,} files  {printable(name)}"
+        )
     if len(largest) > 30:
         click.echo(f"{'':>10}  and {len(largest) - 30} more")
     click.echo(f"{size_text(size):>10}  in {files:,} files")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -54,6 +56,15 @@ supported, 14 exists or changed meanwhile, 15 version mismatch, 16 disk full, 13
 class _LazyGroup(click.Group):
     """Knows all commands by name and imports each when it is asked for."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader (head, less) has seen enough. click would call that a failure, and Python
+            # would complain when it closes the stream.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(_COMMANDS)
 
@@ -83,6 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; errors are one sentence on stderr."""
+    # Azure's clients warn in their own words about what our error then says in a sentence.
+    logging.getLogger("azure").addHandler(logging.NullHandler())
+    logging.getLogger("azure").propagate = False
     try:
         cli.main(args=arguments, prog_name="datastores", standalone_mode=False)
     except click.ClickException as error:
@@ -91,14 +105,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except DatastoresError as error:
         _complain(error, as_json=_wants_json(arguments))
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what was complete stays, run it again to go on", err=True)
-        return 130
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; Python must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except click.Abort as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            click.echo("interrupted; what was complete stays, run it again to go on", err=True)
+            return 130
+        return _aborted()
     return 0
+
+
+def _aborted() -> int:
+    """A question was answered with no, or there was nobody to ask."""
+    if sys.stdin.isatty():
+        click.echo("nothing was done", err=True)
+        return 130
+    click.echo(
+        "there is no terminal to ask; pass --yes, or give secrets as env:VARIABLE or stdin",
+        err=True,
+    )
+    return 2
 
 
 def _complain(error: DatastoresError, *, as_json: bool) -> None:

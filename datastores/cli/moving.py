@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from datastores.cli.options import find_workspace, json_option, print_json, workspace_option
-from datastores.cli.places import PlaceType, StorePlace, datastore_of
-from datastores.cli.tables import size_text
-from datastores.errors import Corrupted
+from datastores.cli.places import LocalPlace, PlaceType, StorePlace, datastore_of
+from datastores.cli.tables import printable, size_text
+from datastores.errors import Corrupted, NotFound
 from datastores.keys import basename, join, parent
 
 if TYPE_CHECKING:
@@ -21,10 +21,19 @@ if TYPE_CHECKING:
     from datastores.storage.contract import Store
     from datastores.transfer import Options, Report, Summary, Watcher
 
+_CP_EXAMPLES = """
+\b
+Examples:
+  datastores cp images:train ./train
+  datastores cp ./model images:models/7 --exclude '*.tmp'
+  datastores cp images:train ./train --include '**/*.png' --dry-run
+  datastores cp images:labels.csv ./labels/
+"""
+
 ANYWHERE, IN_STORE = PlaceType(local=True), PlaceType(local=False)
 
 
-@click.command("cp")
+@click.command("cp", epilog=_CP_EXAMPLES)
 @click.argument("source", type=ANYWHERE)
 @click.argument("target", type=ANYWHERE)
 @click.option(
@@ -45,8 +54,8 @@ ANYWHERE, IN_STORE = PlaceType(local=True), PlaceType(local=False)
 @workspace_option
 @json_option
 def cp_command(
-    source: StorePlace | Path,
-    target: StorePlace | Path,
+    source: StorePlace | LocalPlace,
+    target: StorePlace | LocalPlace,
     workspace_name: str | None,
     quiet: bool,
     as_json: bool,
@@ -56,64 +65,73 @@ def cp_command(
     """Copy a file, or what is in a folder, between datastores and this machine.
 
     A folder's contents go into TARGET. A file becomes TARGET, or goes into it when TARGET is a
-    folder. An interrupted copy goes on where it stopped when it is started again.
+    folder or ends with a slash. An interrupted copy goes on where it stopped when it is started
+    again. "changed" compares size and time here and size and version there with what the last copy
+    noted. --delete removes, of the names that --include and --exclude admit, those that SOURCE does
+    not have, and only after a complete listing without failures.
     """
     options = _options(**choices)
-    watcher = _watcher(f"cp {source}", quiet=quiet, as_json=as_json)
+    watcher = _watcher(f"cp {source}", quiet=quiet, as_json=as_json, dry_run=options.dry_run)
     workspace = find_workspace(workspace_name)
     match source, target:
-        case StorePlace(), Path():
+        case StorePlace(), LocalPlace():
             summary = _fetch(workspace, source, target, options, watcher, retry_failed)
-        case Path(), StorePlace():
+        case LocalPlace(), StorePlace():
             summary = _send(workspace, source, target, options, watcher, retry_failed)
         case StorePlace(), StorePlace():
-            from datastores import transfer
-
-            with (
-                datastore_of(workspace, source).opened() as store,
-                datastore_of(workspace, target).opened() as other,
-            ):
-                summary = transfer.copy(
-                    store, source.place, other, target.place, options=options, watcher=watcher
-                )
+            if retry_failed:
+                raise click.UsageError("--retry-failed needs a local side; run the copy again")
+            summary = _copy(workspace, source, target, options, watcher)
         case _:
             raise click.UsageError("one of the two must be a datastore: write it as NAME:PATH")
-    _report(summary, as_json=as_json, quiet=quiet)
+    if not summary.found and isinstance(source, StorePlace) and source.place:
+        hint = (
+            "no file matches --include and --exclude"
+            if _has_globs(options)
+            else "see: datastores ls"
+        )
+        raise NotFound(source.datastore, source.place, hint)
+    _report(summary, as_json=as_json, quiet=quiet, dry_run=options.dry_run)
 
 
 def _fetch(
     workspace: Workspace,
     source: StorePlace,
-    target: Path,
+    target: LocalPlace,
     options: Options,
     watcher: Watcher,
     retry_failed: bool,
 ) -> Summary:
     from datastores import transfer
-    from datastores.storage.local import LocalStore
 
     with datastore_of(workspace, source).opened() as store:
         if not _is_file(store, source.place):
-            options = _only_failed(options, target, retry_failed=retry_failed)
+            options = _only_failed(options, target.path, retry_failed=retry_failed)
             return transfer.download(
-                store, source.place, target, strip=source.place, options=options, watcher=watcher
+                store,
+                source.place,
+                target.path,
+                strip=source.place,
+                options=_noted(options, target.path),
+                watcher=watcher,
             )
-        if target.is_dir():
-            target = target / basename(source.place)
-        if target.name == basename(source.place):
-            strip = parent(source.place)
-            return transfer.download(
-                store, source.place, target.parent, strip=strip, options=options, watcher=watcher
-            )
-        here = LocalStore(str(target.parent), target.parent)
-        return transfer.copy(
-            store, source.place, here, target.name, options=options, watcher=watcher
+        _refuse_delete(options)
+        path = target.path
+        if target.is_folder or path.is_dir():
+            path = path / basename(source.place)
+        return transfer.download(
+            store,
+            source.place,
+            path.parent,
+            name=path.name,
+            options=_noted(options, path.parent),
+            watcher=watcher,
         )
 
 
 def _send(
     workspace: Workspace,
-    source: Path,
+    source: LocalPlace,
     target: StorePlace,
     options: Options,
     watcher: Watcher,
@@ -121,17 +139,65 @@ def _send(
 ) -> Summary:
     from datastores import transfer
 
+    path = source.path
     with datastore_of(workspace, target).opened() as store:
-        if source.is_dir() or not source.exists():
-            options = _only_failed(options, source, retry_failed=retry_failed)
-            return transfer.upload(store, source, target.place, options=options, watcher=watcher)
-        # Like cp: a file goes into a folder, or takes the name it is given.
-        is_folder = not target.place or any(
-            page.objects or page.folders for page in store.list_folder(target.place)
+        if path.is_dir() or not path.exists():
+            options = _only_failed(options, path, retry_failed=retry_failed)
+            return transfer.upload(
+                store, path, target.place, options=_noted(options, path), watcher=watcher
+            )
+        _refuse_delete(options)
+        key = _file_target(store, target, path.name)
+        files = [transfer.Source(path, basename(key))]
+        return transfer.upload(
+            store, files, parent(key), options=_noted(options, path), watcher=watcher
         )
-        key = join(target.place, source.name) if is_folder else target.place
-        files = [transfer.Source(source, basename(key))]
-        return transfer.upload(store, files, parent(key), options=options, watcher=watcher)
+
+
+def _copy(
+    workspace: Workspace,
+    source: StorePlace,
+    target: StorePlace,
+    options: Options,
+    watcher: Watcher,
+) -> Summary:
+    from datastores import transfer
+
+    with (
+        datastore_of(workspace, source).opened() as store,
+        datastore_of(workspace, target).opened() as other,
+    ):
+        place = target.place
+        if _is_file(store, source.place):
+            _refuse_delete(options)
+            place = _file_target(other, target, basename(source.place))
+        return transfer.copy(store, source.place, other, place, options=options, watcher=watcher)
+
+
+def _file_target(store: Store, target: StorePlace, name: str) -> str:
+    """Like cp: a file goes into a folder, or takes the name it is given."""
+    is_folder = (
+        target.is_folder
+        or not target.place
+        or any(page.objects or page.folders for page in store.list_folder(target.place))
+    )
+    return join(target.place, name) if is_folder else target.place
+
+
+def _refuse_delete(options: Options) -> None:
+    if options.delete:
+        raise click.UsageError("--delete is for folders; a single file has nothing to delete")
+
+
+def _noted(options: Options, local: Path) -> Options:
+    """What the transfer notes for later goes to the user's folder, not among the data."""
+    from datastores.catalog.progress import notes_for
+
+    return replace(options, records=notes_for(local))
+
+
+def _has_globs(options: Options) -> bool:
+    return bool(options.include or options.exclude)
 
 
 def _is_file(store: Store, place: str) -> bool:
@@ -144,7 +210,11 @@ def _only_failed(options: Options, folder: Path, *, retry_failed: bool) -> Optio
     """The same, for just the files that failed last time; all of them if nobody can say which."""
     from datastores.transfer import load_failures
 
-    return replace(options, only=load_failures(folder)) if retry_failed else options
+    if not retry_failed:
+        return options
+    from datastores.catalog.progress import notes_for
+
+    return replace(options, only=load_failures(notes_for(folder)))
 
 
 @click.command("verify")
@@ -191,8 +261,14 @@ def repair_command(
     report = _verified(folder, source, depth, workspace_name, as_json=as_json)
     with datastore_of(find_workspace(workspace_name), source).opened() as store:
         watcher = _watcher(f"repair {folder}", quiet=False, as_json=as_json)
-        strip = _strip_of(store, source)
-        summary = transfer.repair(store, folder, report, strip=strip, watcher=watcher)
+        summary = transfer.repair(
+            store,
+            folder,
+            report,
+            strip=_strip_of(store, source),
+            options=_noted(transfer.Options(), folder),
+            watcher=watcher,
+        )
     _report(summary, as_json=as_json, quiet=False)
 
 
@@ -209,8 +285,11 @@ def _verified(
             folder,
             strip=_strip_of(store, source),
             depth=transfer.Depth(depth),
+            options=_noted(transfer.Options(), folder),
             watcher=watcher,
         )
+    if not report.files and source.place:
+        raise NotFound(source.datastore, source.place, "see: datastores ls")
     if as_json:
         findings = [
             {
@@ -223,7 +302,7 @@ def _verified(
         click.echo(json.dumps({"files": report.files, "good": report.good, "findings": findings}))
     else:
         for finding in report.findings:
-            click.echo(f"{finding.problem.value:<12} {finding.name}")
+            click.echo(f"{finding.problem.value:<12} {printable(finding.name)}")
         click.echo(f"{report.good:,} of {report.files:,} files are as they should be")
     return report
 
@@ -255,12 +334,14 @@ def rm_command(
             doomed = [store.stat(place.place)]
         else:
             doomed = list(objects_below(store, place.place))
+            if not doomed and place.place:
+                raise NotFound(place.datastore, place.place, "see: datastores ls")
         size = sum(info.size for info in doomed)
         said = f"{len(doomed):,} files, {size_text(size)}, at {place}"
         if dry_run:
             if not as_json:
                 for info in doomed[:20]:
-                    click.echo(f"would delete {info.key}")
+                    click.echo(f"would delete {printable(info.key)}")
                 click.echo(f"in all {said}")
         else:
             if recursive and not yes:
@@ -299,7 +380,7 @@ def _options(
     )
 
 
-def _watcher(title: str, *, quiet: bool, as_json: bool) -> Watcher:
+def _watcher(title: str, *, quiet: bool, as_json: bool, dry_run: bool = False) -> Watcher:
     """A bar on a terminal, a line now and then elsewhere, JSON events for programs."""
     from datastores.transfer.bar import Bar
     from datastores.transfer.json_events import JsonEvents
@@ -310,14 +391,38 @@ def _watcher(title: str, *, quiet: bool, as_json: bool) -> Watcher:
         return Silent()
     if as_json:
         return JsonEvents(sys.stdout)
+    if dry_run:
+        return _Preview()
     return Bar(title) if sys.stderr.isatty() else Lines(title, sys.stderr)
 
 
-def _report(summary: Summary, *, as_json: bool, quiet: bool) -> None:
+class _Preview:
+    """Prints what a dry run would do, a line each."""
+
+    def found(self, files: int, size: int) -> None: ...
+
+    def started(self, name: str) -> None: ...
+
+    def moved(self, name: str, size: int) -> None: ...
+
+    def finished(self, name: str) -> None: ...
+
+    def skipped(self, name: str, why: str) -> None:
+        click.echo(f"{why}: {printable(name)}")
+
+    def failed(self, name: str, error: BaseException) -> None:
+        click.echo(f"would fail: {printable(name)}: {error}", err=True)
+
+    def close(self) -> None: ...
+
+
+def _report(summary: Summary, *, as_json: bool, quiet: bool, dry_run: bool = False) -> None:
     facts = {key: value for key, value in asdict(summary).items() if key != "failures"}
     if as_json:
         # The last line of the events.
         click.echo(json.dumps({"event": "summary", **facts}))
+    elif dry_run:
+        click.echo("a dry run: nothing was copied or deleted")
     elif not quiet:
         rate = summary.bytes / summary.seconds if summary.seconds else 0
         click.echo(

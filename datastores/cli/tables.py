@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,9 @@ def print_table(rows: Sequence[Mapping[str, Any]], *, empty: str) -> None:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(Text(_shown(value)) for value in row.values()))
-    Console(soft_wrap=True).print(table)
+    # Whoever reads a pipe wants whole lines, however long.
+    console = Console() if sys.stdout.isatty() else Console(width=10_000)
+    console.print(table, soft_wrap=False, crop=False)
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
@@ -31,6 +34,13 @@ def print_facts(facts: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         if value not in (None, {}, []):
             click.echo(click.style(f"{name:<{width}}", bold=True) + f"  {_shown(value)}")
+
+
+def printable(name: str) -> str:
+    """A name as a terminal may see it: control characters show as escapes, as `ls -b` does."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in name
+    )
 
 
 def size_text(size: int) -> str:

@@ -208,13 +208,90 @@ def test_single_files_take_the_name_they_are_given(call: Call, images: str) -> N
     assert call("ls", "workspaceblobstore:copy").out == "deep/\na.png\none.txt\n"
 
 
+def test_a_slash_makes_the_target_a_folder(call: Call, images: str) -> None:
+    """A target with a slash at its end is a folder, here and there, between stores as well."""
+    Path("one.txt").write_text("1")
+
+    call("cp", "one.txt", f"{images}:notes/")
+    call("cp", f"{images}:labels.csv", "new/")
+    call("cp", f"{images}:labels.csv", "workspaceblobstore:")
+    call("cp", f"{images}:labels.csv", f"{images}:train")
+
+    assert call("cat", f"{images}:notes/one.txt").out == "1"
+    assert Path("new/labels.csv").exists()
+    assert call("ls", "workspaceblobstore:").out == "labels.csv\n"
+    assert "labels.csv" in call("ls", f"{images}:train").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["cp", "images:zzz", "out"], 7),
+        (["cp", "images:zzz", "workspaceblobstore:x"], 7),
+        (["cp", "--delete", "images:zzz", "keep"], 7),
+        (["cp", "--delete", "images:labels.csv", "keep"], 2),
+        (["cp", "--delete", "keep/mine.txt", "images:train"], 2),
+        (["cp", "--delete", "images:labels.csv", "workspaceblobstore:"], 2),
+        (["cp", "images:", "keep", "--include", "*.nothing"], 0),
+        (["verify", "keep", "images:zzz"], 7),
+        (["rm", "-r", "images:zzz", "--yes"], 7),
+        (["du", "images:zzz"], 7),
+    ],
+)
+def test_a_slip_deletes_nothing(call: Call, images: str, arguments: list[str], code: int) -> None:
+    """A source that is not there is an error and never an empty folder to mirror."""
+    Path("keep").mkdir()
+    Path("keep/mine.txt").write_text("mine")
+
+    answer = call(*arguments)
+
+    assert (answer.code, images) == (code, "images")
+    assert Path("keep/mine.txt").read_text() == "mine"
+    assert call("du", "images:", "--json").json["files"] == 3
+
+
+def test_mirroring_a_folder_deletes_what_is_gone(call: Call, images: str) -> None:
+    """--delete removes what the source no longer has; a dry run says so first."""
+    call("cp", f"{images}:", "out")
+    Path("out/mine.txt").write_text("mine")
+    call("rm", f"{images}:labels.csv")
+
+    dry = call("cp", "--delete", "--dry-run", f"{images}:", "out")
+    before = Path("out/mine.txt").exists()
+    call("cp", "--delete", f"{images}:", "out")
+
+    assert before
+    assert "mine.txt" in dry.out
+    assert "nothing was copied or deleted" in dry.out
+    assert sorted(str(p) for p in Path("out").rglob("*") if p.is_file()) == [
+        "out/train/a.png",
+        "out/train/deep/b.png",
+    ]
+
+
+def test_nobody_to_ask_is_said(images: str) -> None:
+    """Without a terminal a question ends with what to pass instead, and nothing is deleted."""
+    said = subprocess.run(
+        [sys.executable, "-m", "datastores", "rm", "-r", f"{images}:train"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert said.returncode == 2
+    assert "pass --yes" in said.stderr
+
+
 def test_copies_can_be_filtered_tried_and_told(call: Call, images: str) -> None:
     """Globs choose, a dry run moves nothing, and JSON tells every file and the sum."""
-    dry = call("cp", f"{images}:", "out", "--dry-run", "--json")
-    assert not list(Path("out").glob("[!.]*")) if Path("out").exists() else True
+    dry = call("cp", f"{images}:", "out", "--dry-run")
+    arrived = list(Path("out").rglob("*"))
     told = call("cp", f"{images}:", "out", "--include", "**/*.png", "--json")
 
-    assert dry.code == told.code == 0
+    assert (dry.code, told.code, arrived) == (0, 0, [])
+    assert "would be fetched: train/a.png" in dry.out
     assert told.lines[-1]["event"] == "summary"
     assert told.lines[-1]["moved"] == 2
     assert sorted(str(p) for p in Path("out").rglob("*.*") if p.name[0] != ".") == [
@@ -226,6 +303,7 @@ def test_copies_can_be_filtered_tried_and_told(call: Call, images: str) -> None:
 def test_damage_is_found_and_repaired(call: Call, images: str) -> None:
     """`verify` ends with its exit code on damage, `repair` mends it, `verify` is content."""
     call("cp", f"{images}:", "out")
+    assert {path.name for path in Path("out").iterdir()} == {"train", "labels.csv"}
     Path("out/train/deep/b.png").write_bytes(b"x" * 2000)
 
     found = call("verify", "out", f"{images}:")
@@ -342,21 +420,52 @@ def test_names_complete(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -
     assert workspace.name == "demo"
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(call: Call, images: str) -> None:
-    """`datastores cat ... | head` ends quietly."""
-    Path("big").write_bytes(b"line\n" * 400_000)
-    call("cp", "big", f"{images}:big")
+def test_bash_completes_behind_the_colon(call: Call, images: str) -> None:
+    """A real bash completes names with their colon, what is in a store, and the word after it."""
+    script = call("completion", "bash").out
+    wrapper = Path("bin/datastores")
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} -m datastores "$@"\n')
+    wrapper.chmod(0o755)
+    asks = (
+        f'ask() {{ COMP_LINE="$1"; COMP_POINT=${{#1}}; _datastores_completion {wrapper}; '
+        'echo "${COMPREPLY[*]}"; }; compopt() { :; }; '
+    )
+    lines = [
+        "datastores ls ima",
+        f"datastores ls {images}:tr",
+        f"datastores cp {images}:a workspaceb",
+    ]
+    commands = "; ".join(f'ask "{line}"' for line in lines)
 
     said = subprocess.run(
-        f"{sys.executable} -m datastores cat {images}:big | head -n 1",
-        shell=True,
+        ["bash", "-c", f"{script}\n{asks}{commands}"],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
 
-    assert (said.stdout, said.stderr) == ("line\n", "")
+    assert said.stdout.splitlines() == ["images:", "train/", "workspaceblobstore:"], said.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(call: Call, images: str) -> None:
+    """`datastores cat ... | head` ends quietly."""
+    Path("big").write_bytes(b"line\n" * 400_000)
+    call("cp", "big", f"{images}:big")
+
+    command = (
+        f"{sys.executable} -m datastores cat {images}:big | head -n 1; echo ${{PIPESTATUS[0]}}"
+    )
+    said = subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (said.stdout, said.stderr) == ("line\n0\n", "")
 
 
 def test_help_teaches_with_examples_and_codes(call: Call) -> None:

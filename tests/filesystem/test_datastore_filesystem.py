@@ -105,6 +105,26 @@ def test_duckdb_reads_by_address(datastore: Any) -> None:
     connection.close()
 
 
+def test_partitions_and_globs_are_found(datastore: Any) -> None:
+    """Folders of Parquet files are read as one table, and globs find what they describe."""
+    assert datastore.name == "data"
+    for part in range(3):
+        FRAME.to_parquet(f"datastore://data/table/part={part}/x.parquet")
+    fs = fsspec.filesystem("datastore")
+    connection = duckdb.connect()
+    connection.register_filesystem(fs)
+
+    assert len(pd.read_parquet("datastore://data/table")) == 300
+    assert ds.dataset("data/table", filesystem=fs, partitioning="hive").count_rows() == 300
+    assert fs.glob("data/table/*/x.parquet") == [
+        f"data/table/part={part}/x.parquet" for part in range(3)
+    ]
+    assert fs.find("data/table", maxdepth=1) == []
+    query = "select count(*) from read_parquet('datastore://data/table/*/*.parquet')"
+    assert connection.execute(query).fetchall() == [(300,)]
+    connection.close()
+
+
 def test_long_addresses_name_their_workspace(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
