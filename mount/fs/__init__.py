@@ -1,0 +1,1 @@
+"""Files and folders over a store: inodes, handles, reading, writing. Knows no FUSE."""

@@ -1,0 +1,117 @@
+"""What is open."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from datastores.storage.contract import Page
+from mount.fs.contract import Access
+from mount.fs.listing import Shadows
+from mount.fs.reading import Pacer
+from mount.fs.tree import Tree, refusal
+
+if TYPE_CHECKING:
+    from mount.fs.contents import Content
+    from mount.fs.inodes import Node
+
+
+class FileHandle:
+    """One open file; the fields after `pacer` are under the file system's lock."""
+
+    def __init__(self, node: Node, access: Access, *, append: bool) -> None:
+        self.node = node
+        self.access = access
+        self.append = append
+        self.pacer = Pacer()
+        # The version it reads; None while it follows the draft, or until its next read.
+        self.content: Content | None = None
+        # The version whose file the kernel reads by itself.
+        self.backing: Content | None = None
+        # The object was changed by somebody else since: it keeps to its version.
+        self.is_detached = False
+
+    @property
+    def may_write(self) -> bool:
+        return Access.WRITE in self.access
+
+
+class FolderHandle:
+    """One listing under way; one page of it is here at a time."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        # Taken for each call, also while a page is fetched; no other lock is held before it.
+        self.turn = threading.Lock()
+        # Under the turn, all of these.
+        self.pages: Iterator[Page] | None = None
+        self.is_at_end = False
+        self.shadows = Shadows()
+        # Children not yet known to have arrived, with the number of the first.
+        self.window: list[Node] = []
+        self.first = 0
+        # Names only this mount knows; what no page showed comes last.
+        self.local_names: set[str] = set()
+        # All names so far, while they are few.
+        self.names: set[str] | None = set()
+        self.since = 0
+
+
+class Handles:
+    """Open files and folders by number; under the file system's lock."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._numbers = itertools.count(1)
+        self._files: dict[int, FileHandle] = {}
+        self._folders: dict[int, FolderHandle] = {}
+
+    @property
+    def files(self) -> int:
+        return len(self._files)
+
+    @property
+    def folders(self) -> int:
+        return len(self._folders)
+
+    def add_file(self, handle: FileHandle) -> int:
+        number = next(self._numbers)
+        self._files[number] = handle
+        handle.node.handles.add(handle)
+        handle.node.pins += 1
+        return number
+
+    def add_folder(self, handle: FolderHandle) -> int:
+        number = next(self._numbers)
+        self._folders[number] = handle
+        handle.node.pins += 1
+        return number
+
+    def file(self, number: int) -> FileHandle:
+        try:
+            return self._files[number]
+        except KeyError:
+            raise refusal(errno.EBADF, str(number)) from None
+
+    def folder(self, number: int) -> FolderHandle:
+        try:
+            return self._folders[number]
+        except KeyError:
+            raise refusal(errno.EBADF, str(number)) from None
+
+    def take_file(self, number: int) -> FileHandle | None:
+        """Close it; the pin of its node goes to the caller."""
+        handle = self._files.pop(number, None)
+        if handle:
+            handle.node.handles.discard(handle)
+        return handle
+
+    def take_folder(self, number: int) -> FolderHandle | None:
+        """Close it; the pin of its node goes to the caller."""
+        return self._folders.pop(number, None)
+
+    def numbers(self) -> tuple[list[int], list[int]]:
+        return list(self._files), list(self._folders)

@@ -1,0 +1,166 @@
+"""Objects under new names: in the store, in the tree, and for those who have them open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Executor, wait
+
+from datastores.errors import NotFound
+from datastores.keys import relative
+from datastores.storage.contract import ObjectInfo
+from datastores.storage.verbs import move
+from mount.fs.contents import Content, Contents
+from mount.fs.drafts import Drafts
+from mount.fs.facts import fact_of
+from mount.fs.inodes import Node
+from mount.fs.tree import Tree, modified_by
+
+# Copies side by side where the store cannot rename a folder.
+MOVES_AT_ONCE = 16
+
+
+class Moves:
+    """Renames; whoever calls has claimed both places."""
+
+    def __init__(self, tree: Tree, contents: Contents, drafts: Drafts, crew: Executor) -> None:
+        self._tree = tree
+        self._contents = contents
+        self._drafts = drafts
+        self._crew = crew
+
+    def move_file(self, node: Node, key: str, folder: int, name: str, new_key: str) -> None:
+        """Give a file its new name; what was never stored is stored under that name only."""
+        draft = node.draft
+        if draft and draft.is_dirty and (node.fact or draft.sent or draft.sending):
+            self._drafts.store_claimed(node, key)
+        info = None
+        if node.fact:
+            info = self._move_object(key, new_key)
+        with self._tree.lock:
+            target = self._rename_node(node, key, folder, name, new_key)
+            if info:
+                self._note_moved(node, new_key, info)
+                self._tree.note_stored(node, new_key)
+            if draft:
+                draft.exclusive = False
+        self._let_go(target)
+        if draft and draft.is_dirty and not draft.writers:
+            # An upload that failed when it was closed; under this name nobody will close it.
+            self._drafts.store_claimed(node, new_key)
+            self._drafts.release(node)
+
+    def move_folder(self, node: Node, key: str, folder: int, name: str, new_key: str) -> None:
+        """Give a folder its new name; without a power for it, file after file."""
+        with self._tree.lock:
+            below = _below(node)
+        for child in below:
+            if child.draft and child.draft.is_dirty and (child.fact or child.draft.sent):
+                self._drafts.store_claimed(child, self._tree.table.key(child))
+        self._move_objects(key, new_key)
+        with self._tree.lock:
+            target = self._rename_node(node, key, folder, name, new_key)
+            self._tree.facts.drop_below(key)
+            self._tree.facts.drop_below(new_key)
+            self._tree.changed(key, new_key)
+            below = _below(node)
+            for child in below:
+                child.fresh_until = 0.0
+                self._follow(child, self._tree.table.key(child))
+            if node.fact:
+                node.fresh_until = self._tree.fresh_until()
+        self._let_go(target)
+        for child in below:
+            if child.draft and child.fact:
+                self._look_again(child)
+
+    def _move_object(self, key: str, new_key: str) -> ObjectInfo:
+        store = self._tree.store
+        self._tree.counters.add("requests", 3)
+        move(store, key, new_key)
+        return store.stat(new_key)
+
+    def _move_objects(self, key: str, new_key: str) -> None:
+        store = self._tree.store
+        if store.renaming:
+            self._tree.counters.add("requests")
+            try:
+                store.renaming.rename(key, new_key)
+            except NotFound:
+                return  # only this mount knows the folder
+            return
+        for page in store.list(key + "/"):
+            self._tree.counters.add("requests")
+            self._move_page(page.objects, key, new_key)
+        if store.folders:
+            store.folders.make_folder(new_key)
+            store.folders.remove_folder(key)
+
+    def _move_page(self, objects: Iterable[ObjectInfo], key: str, new_key: str) -> None:
+        store = self._tree.store
+        moving = [
+            self._crew.submit(move, store, info.key, f"{new_key}/{relative(info.key, key)}")
+            for info in objects
+            if not info.key.endswith("/")
+        ]
+        wait(moving)
+        for one in moving:
+            one.result()
+        self._tree.counters.add("requests", 4 * len(moving))
+
+    def _rename_node(
+        self, node: Node, key: str, folder: int, name: str, new_key: str
+    ) -> Node | None:
+        parent = self._tree.table.folder(folder)
+        target = parent.children.get(name)
+        if target:
+            target.pins += 1
+            self._tree.table.detach(target)
+        old_parent, old_name = node.parent, node.name
+        assert old_parent
+        self._tree.note_gone(old_parent, old_name)
+        self._tree.table.move(node, parent, name)
+        self._tree.changed(key, new_key)
+        if parent.names is not None:
+            parent.names.add(name)
+        self._follow(node, new_key)
+        return target
+
+    def _let_go(self, target: Node | None) -> None:
+        """What the new name stood for goes when nobody has it open."""
+        if target:
+            self._drafts.release(target)
+            self._tree.unpin(target)
+
+    def _follow(self, node: Node, new_key: str) -> None:
+        for handle in node.handles:
+            for content in (handle.content, handle.backing):
+                if content and not handle.is_detached:
+                    self._contents.moved(content, new_key)
+
+    def _note_moved(self, node: Node, new_key: str, info: ObjectInfo) -> None:
+        modified_ns = modified_by(node)
+        fact = fact_of(info)
+        if modified_ns is not None and info.modified_ns is None:
+            node.modified_ns = modified_ns
+        node.fact = fact
+        node.kernel_version = info.version if node.kernel_version else None
+        if node.draft and node.draft.base:
+            node.draft.base = Content(new_key, info.version, info.size)
+
+    def _look_again(self, node: Node) -> None:
+        with self._tree.lock:
+            if self._tree.table.is_gone(node):
+                return
+            key = self._tree.table.key(node)
+        self._tree.counters.add("requests")
+        info = self._tree.store.stat(key)
+        with self._tree.lock:
+            self._note_moved(node, key, info)
+
+
+def _below(node: Node) -> list[Node]:
+    found: list[Node] = []
+    for child in node.children.values():
+        found.append(child)
+        found += _below(child)
+    return found

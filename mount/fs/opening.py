@@ -1,0 +1,262 @@
+"""Files from open to release."""
+
+from __future__ import annotations
+
+import errno
+
+from datastores.errors import NotFound, PreconditionFailed
+from datastores.keys import join
+from mount.fs.contents import Content, Contents
+from mount.fs.contract import Access, Entry, Kind, Opened, WouldWait
+from mount.fs.draft import Draft
+from mount.fs.drafts import Drafts
+from mount.fs.facts import ABSENT, Fact, fact_of
+from mount.fs.handles import FileHandle, Handles
+from mount.fs.inodes import Node
+from mount.fs.tree import Tree, refusal
+
+ATTEMPTS = 5
+
+
+class Opening:
+    """Opens, creates and releases files."""
+
+    def __init__(self, tree: Tree, contents: Contents, drafts: Drafts, handles: Handles) -> None:
+        self._tree = tree
+        self._contents = contents
+        self._drafts = drafts
+        self._handles = handles
+
+    def open(
+        self, inode: int, access: Access, *, truncate: bool, append: bool, wait: bool
+    ) -> Opened:
+        with self._tree.lock:
+            node = self._file(inode)
+        if Access.WRITE in access or truncate:
+            self._refuse_read_only()
+            # Whoever truncates has something to store when he closes, be it opened for reading.
+            return self._open_for_writing(
+                node, access | Access.WRITE, truncate=truncate, append=append, wait=wait
+            )
+        return self._open_for_reading(node, access, wait=wait)
+
+    def create(
+        self,
+        folder: int,
+        name: str,
+        permissions: int,
+        access: Access,
+        *,
+        exclusive: bool,
+        wait: bool,
+    ) -> tuple[Entry, Opened]:
+        self._refuse_read_only()
+        while True:
+            made = self._create(folder, name, permissions, access, exclusive=exclusive)
+            if isinstance(made, tuple):
+                return made
+            if not wait:
+                raise WouldWait
+            if made is None:
+                self._tree.ask(folder, name)
+                continue
+            opened = self.open(made.inode, access, truncate=False, append=False, wait=wait)
+            with self._tree.lock:
+                made.lookups += 1
+                return self._tree.entry(made), opened
+
+    def release(self, number: int) -> None:
+        with self._tree.lock:
+            handle = self._handles.take_file(number)
+            if handle is None:
+                return
+            node = handle.node
+            loose = [content for content in (handle.content, handle.backing) if content]
+            handle.content = handle.backing = None
+            if handle.may_write and node.draft:
+                node.draft.writers -= 1
+        for content in loose:
+            self._contents.let_go(content)
+        try:
+            self._drafts.release(node)
+        finally:
+            self._tree.unpin(node)
+
+    def pinned(self, handle: FileHandle) -> Content:
+        """The version a handle reads, one more user of it; opened again after a local change."""
+        with self._tree.lock:
+            if handle.content:
+                return self._contents.keep(handle.content)
+            node = handle.node
+            fact, key = node.fact, self._tree.table.key(node)
+        if fact is None:
+            raise refusal(errno.ESTALE, node.name)
+        content, _ = self._contents.open(key, fact)
+        with self._tree.lock:
+            if handle.content is None and node.draft is None:
+                handle.content = self._contents.keep(content)
+        return content
+
+    def _create(
+        self, folder: int, name: str, permissions: int, access: Access, *, exclusive: bool
+    ) -> tuple[Entry, Opened] | Node | None:
+        """The new file, the one that is there, or None when the store has to be asked."""
+        with self._tree.lock:
+            parent = self._tree.table.folder(folder)
+            known = self._tree.known(parent, name)
+            if isinstance(known, Node):
+                if exclusive:
+                    raise refusal(errno.EEXIST, name)
+                if known.kind is Kind.FOLDER:
+                    raise refusal(errno.EISDIR, name)
+                return known
+            key = join(self._tree.table.key(parent), name)
+            if known is not ABSENT or not self._tree.turns.is_free(key):
+                return None
+            node = self._tree.table.add(parent, name, Kind.FILE)
+            try:
+                draft = self._drafts.begin(node, None, exclusive=exclusive)
+            except OSError:
+                self._tree.table.settle(node)
+                raise
+            draft.touch()
+            self._tree.changed(key)
+            if permissions != self._tree.view.file_permissions & ~self._tree.view.umask:
+                node.permissions = permissions
+            node.lookups += 1
+            opened = self._add_handle(node, access, draft, append=False)
+            return self._tree.entry(node), opened
+
+    def _open_for_reading(self, node: Node, access: Access, *, wait: bool) -> Opened:
+        for _ in range(ATTEMPTS):
+            with self._tree.lock:
+                if node.draft:
+                    return self._add_handle(node, access, None, append=False)
+                key, fact = self._tree.table.key(node), self._fresh_fact(node)
+            content = fact and self._contents.here(key, fact)
+            if not content and not wait:
+                raise WouldWait
+            content = content or self._fetch(node, key, fact)
+            with self._tree.lock:
+                if node.draft is None:
+                    return self._add_reader(node, access, content)
+            self._contents.let_go(content)  # a writer was quicker
+        raise refusal(errno.EAGAIN, node.name)
+
+    def _fetch(self, node: Node, key: str, fact: Fact | None) -> Content:
+        try:
+            if fact is None:
+                self._tree.counters.add("requests")
+                info = self._tree.store.stat(key)
+                fact = fact_of(info)
+                self._learn(node, fact)
+            content, newer = self._contents.open(key, fact)
+        except NotFound as missing:
+            if missing.key is not None:
+                self._forget_name(node)
+            raise
+        except PreconditionFailed:
+            self._tree.mark_stale(node)
+            raise
+        if newer:
+            self._learn(node, fact_of(newer))
+        return content
+
+    def _learn(self, node: Node, fact: Fact) -> None:
+        with self._tree.lock:
+            if not node.is_local:
+                until = self._tree.fresh_until()
+                self._tree.update(node, fact, until)
+
+    def _forget_name(self, node: Node) -> None:
+        with self._tree.lock:
+            if node.parent and not node.is_local:
+                self._tree.table.detach(node)
+
+    def _open_for_writing(
+        self, node: Node, access: Access, *, truncate: bool, append: bool, wait: bool
+    ) -> Opened:
+        for _ in range(ATTEMPTS):
+            with self._tree.lock:
+                opened = self._join_draft(node, access, truncate=truncate, append=append)
+                if opened:
+                    return opened
+                key, fact = self._tree.table.key(node), self._fresh_fact(node)
+                if truncate:
+                    draft = self._drafts.begin(node, None)
+                    draft.touch()
+                    self._tree.changed(key)
+                    return self._add_handle(node, access, draft, append=append)
+            base = fact and self._contents.here(key, fact)
+            if not base and not wait:
+                raise WouldWait
+            base = base or self._fetch(node, key, fact)
+            with self._tree.lock:
+                if node.draft is None and node.fact and node.fact.version == base.version:
+                    draft = self._drafts.begin(node, base)
+                    return self._add_handle(node, access, draft, append=append)
+            self._contents.let_go(base)
+        raise refusal(errno.EAGAIN, node.name)
+
+    def _join_draft(
+        self, node: Node, access: Access, *, truncate: bool, append: bool
+    ) -> Opened | None:
+        draft = node.draft
+        if draft is None:
+            return None
+        if truncate:
+            draft.truncate(0)
+        return self._add_handle(node, access, draft, append=append)
+
+    def _add_reader(self, node: Node, access: Access, content: Content) -> Opened:
+        handle = FileHandle(node, access, append=False)
+        handle.content = content
+        keep = content.version is not None and node.kernel_version == content.version
+        # An inode is cached by the kernel or backed by a file, never both.
+        others_cache = any(other.backing is None for other in node.handles)
+        backing_fd = None if others_cache or node.edited else content.fd
+        if backing_fd is not None:
+            handle.backing = self._contents.keep(content)
+        opened = Opened(
+            self._handles.add_file(handle),
+            backing_fd,
+            keep_cache=keep,
+            direct=backing_fd is None and self._is_backed(node),
+        )
+        node.kernel_version = content.version
+        self._count(opened)
+        return opened
+
+    def _add_handle(
+        self, node: Node, access: Access, draft: Draft | None, *, append: bool
+    ) -> Opened:
+        handle = FileHandle(node, access, append=append)
+        if draft and handle.may_write:
+            draft.writers += 1
+        direct = self._is_backed(node)
+        opened = Opened(self._handles.add_file(handle), keep_cache=True, direct=direct)
+        self._count(opened)
+        return opened
+
+    def _is_backed(self, node: Node) -> bool:
+        return any(other.backing is not None for other in node.handles)
+
+    def _count(self, opened: Opened) -> None:
+        self._tree.counters.add("opens")
+        if opened.backing_fd is not None:
+            self._tree.counters.add("backed_opens")
+
+    def _fresh_fact(self, node: Node) -> Fact | None:
+        return node.fact if node.fresh_until > self._tree.now() else None
+
+    def _file(self, inode: int) -> Node:
+        node = self._tree.table.at(inode)
+        if node.kind is Kind.FOLDER:
+            raise refusal(errno.EISDIR, node.name)
+        if self._tree.table.is_gone(node) and node.draft is None:
+            raise refusal(errno.ESTALE, node.name)
+        return node
+
+    def _refuse_read_only(self) -> None:
+        if self._tree.view.read_only:
+            raise refusal(errno.EROFS)

@@ -1,0 +1,355 @@
+"""Names and attributes: what is known, for how long, and how the store is asked."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from datastores.errors import NotFound
+from datastores.keys import join
+from datastores.storage.contract import Store
+from mount.fs.contract import Attributes, Entry, Kind, WouldWait
+from mount.fs.counters import Counters
+from mount.fs.facts import ABSENT, FOLDER, Fact, FactCache, RecentChanges, fact_of
+from mount.fs.inodes import InodeTable, Node
+from mount.fs.listing import Shadows, names_in
+from mount.fs.notices import Notices
+from mount.fs.turns import Turns
+from mount.fs.view import MountView
+
+# So many names are asked for one by one before the folder is listed instead.
+SINGLE_QUESTIONS = 2
+# Folders up to this size are remembered as complete: a name not in it does not exist.
+NAMES_KEPT = 10_000
+ATTEMPTS = 3
+
+
+class Tree:
+    """The namespace of a mount.
+
+    `lock` guards the table, its nodes and the facts; it is never held during a request. Locks are
+    taken in this order: `lock`, a draft's lock, the lock of the open contents.
+    """
+
+    def __init__(self, store: Store, view: MountView, counters: Counters, notices: Notices) -> None:
+        self.store = store
+        self.view = view
+        self.counters = counters
+        self.notices = notices
+        self.lock: Any = threading.RLock()
+        self.turns = Turns(self.lock, view.turn_seconds, store.label)
+        # Under the lock.
+        self.table = InodeTable(view.place)
+        self.facts = FactCache(view.facts)
+        self.changes = RecentChanges()
+        self._started_ns = time.time_ns()
+
+    def lookup(self, folder: int, name: str, *, wait: bool) -> Entry:
+        """The entry of a name, one lookup counted; inode 0 when there is nothing."""
+        found = self.peek(folder, name)
+        if found is None:
+            if not wait:
+                raise WouldWait
+            self.ask(folder, name)
+            found = self.peek(folder, name, stale=True)
+            assert found
+        return found
+
+    def peek(self, folder: int, name: str, *, stale: bool = False) -> Entry | None:
+        """The entry if it is known, one lookup counted."""
+        with self.lock:
+            parent = self.table.folder(folder)
+            known = self.known(parent, name, stale=stale)
+            if known is ABSENT or (stale and known is None):
+                seconds = 0.0 if known is None else self.view.absent_seconds
+                return Entry(self._nothing(), seconds, seconds)
+            if not isinstance(known, Node):
+                return None
+            known.lookups += 1
+            return self.entry(known)
+
+    def known(self, parent: Node, name: str, *, stale: bool = False) -> Node | Fact | None:
+        """The node of a name, `ABSENT`, or None when the store has to be asked; lock held."""
+        now = time.monotonic()
+        node = parent.children.get(name)
+        if node and (stale or node.is_local or node.fresh_until > now):
+            return node
+        key = join(self.table.key(parent), name)
+        remembered = self.facts.get(key, now)
+        if remembered:
+            fact, until = remembered
+            if fact.kind is None:
+                return ABSENT
+            return self.apply(parent, name, fact, until)
+        if parent.names is not None and parent.names_until <= now:
+            # One more question, and the folder is listed again.
+            parent.names, parent.asked = None, SINGLE_QUESTIONS
+        if node is None and parent.names is not None and name not in parent.names:
+            return ABSENT
+        return None
+
+    def ask(self, folder: int, name: str) -> None:
+        """Ask the store about a name and note the answer."""
+        for _ in range(ATTEMPTS):
+            with self.lock:
+                parent = self.table.folder(folder)
+                place = self.table.key(parent)
+                since = self.changes.count
+                parent.asked += 1
+                lists = parent.names is None and parent.asked == SINGLE_QUESTIONS + 1
+            with self.counters.blocked():
+                if lists and self._ask_for_all(folder, place, since, name):
+                    return
+                fact = self.resolve(join(place, name))
+            with self.lock:
+                if self.changes.touched(join(place, name), since):
+                    continue
+                self.note(self.table.folder(folder), name, fact)
+                return
+
+    def resolve(self, key: str) -> Fact:
+        """What is under a key, by asking the store."""
+        self.counters.add("requests")
+        try:
+            return fact_of(self.store.stat(key))
+        except NotFound as missing:
+            if missing.key is None:
+                raise
+        if self.store.features.real_folders:
+            return self._find_in_parent(key)
+        self.counters.add("requests")
+        page = next(iter(self.store.list(key + "/")), None)
+        return FOLDER if page and page.objects else ABSENT
+
+    def note(self, parent: Node, name: str, fact: Fact) -> None:
+        """Take a fact the store just told; lock held."""
+        now = time.monotonic()
+        if fact.kind is not None:
+            self.apply(parent, name, fact, now + self.view.attribute_seconds)
+            return
+        node = parent.children.get(name)
+        if node and node.is_local:
+            return
+        if node:
+            self.table.detach(node)
+        self.facts.put(join(self.table.key(parent), name), ABSENT, now + self.view.absent_seconds)
+        if parent.names is not None:
+            parent.names.discard(name)
+
+    def apply(
+        self, parent: Node, name: str, fact: Fact, until: float, key: str | None = None
+    ) -> Node:
+        """The node of a name as this fact has it; lock held."""
+        assert fact.kind
+        node = parent.children.get(name)
+        if node and node.kind is not fact.kind and not node.is_local:
+            self.table.detach(node)
+            node = None
+        if node is None:
+            node = self.table.add(parent, name, fact.kind, key)
+        elif node.is_local:
+            return node
+        self.update(node, fact, until)
+        if parent.names is not None:
+            parent.names.add(name)
+        return node
+
+    def update(self, node: Node, fact: Fact, until: float) -> None:
+        """The store says this of a node that has no draft; lock held."""
+        before = node.fact
+        changed = before is not None and (before.version, before.size) != (fact.version, fact.size)
+        if before and not changed and before.modified_ns is not None:
+            # A listing may not carry the time that the writer gave; the first answer stays.
+            fact = Fact(fact.kind, fact.size, fact.version, before.modified_ns)
+        node.fact = fact
+        node.fresh_until = until
+        if changed:
+            node.modified_ns = None
+            if node.lookups:
+                self.notices.forget_data(node.inode)
+
+    def note_stored(self, node: Node, key: str) -> None:
+        """The store has what the mount shows of this node; lock held."""
+        self.changed(key)
+        now = time.monotonic()
+        node.fresh_until = now + self.view.attribute_seconds
+        parent = node.parent
+        if parent and parent.names is not None:
+            parent.names.add(node.name)
+        while parent and parent is not self.table.root and (parent.kept or not parent.fact):
+            # An empty folder is in the store once something is in it.
+            parent.kept, parent.fact = False, FOLDER
+            parent.fresh_until = now + self.view.attribute_seconds
+            parent = parent.parent
+
+    def note_folder(self, parent: Node, name: str, *, kept: bool) -> Node:
+        """A folder was made, and nothing is in it; lock held."""
+        key = join(self.table.key(parent), name)
+        self.changed(key)
+        node = self.apply(parent, name, FOLDER, self.fresh_until())
+        node.kept = kept
+        if kept:
+            node.fact = None
+        else:
+            self.note_stored(node, key)
+        node.names, node.names_until = set(), time.monotonic() + self.view.absent_seconds
+        return node
+
+    def note_gone(self, parent: Node, name: str) -> None:
+        """The store has nothing under this name any more; lock held."""
+        key = join(self.table.key(parent), name)
+        self.changed(key)
+        self.facts.put(key, ABSENT, time.monotonic() + self.view.absent_seconds)
+        if parent.names is not None:
+            parent.names.discard(name)
+        if parent is not self.table.root and not self.store.features.real_folders:
+            # Without its last file the store has no folder; here it stays until it is removed.
+            parent.kept = True
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def fresh_until(self) -> float:
+        """Until when an answer that arrives now is taken as true."""
+        return time.monotonic() + self.view.attribute_seconds
+
+    def changed(self, *keys: str) -> None:
+        """Note that this mount changed what is under these keys; lock held."""
+        self.changes.note(*keys)
+        for key in keys:
+            self.facts.drop(key)
+
+    def mark_stale(self, node: Node) -> None:
+        """Ask the store again before the next answer about this node."""
+        with self.lock:
+            node.fresh_until = 0.0
+
+    def forget(self, inode: int, lookups: int) -> None:
+        with self.lock:
+            node = self.table.at(inode) if inode else None
+            if node:
+                node.lookups = max(0, node.lookups - lookups)
+                self.settle(node)
+
+    def unpin(self, node: Node) -> None:
+        with self.lock:
+            node.pins -= 1
+            self.settle(node)
+
+    def settle(self, node: Node) -> None:
+        """Drop a node nobody needs, and keep what was known of it for a while; lock held."""
+        if self.table.is_needed(node):
+            return
+        if self.table.is_gone(node):
+            self.table.settle(node)
+            return
+        key = self.table.key(node)
+        self.table.settle(node)
+        if node.parent is None and node is not self.table.root and node.fact:
+            self.facts.put(key, node.fact, node.fresh_until)
+
+    def entry(self, node: Node) -> Entry:
+        """What the kernel is told of a node; lock held."""
+        left = max(0.0, node.fresh_until - time.monotonic())
+        if node.is_local or node is self.table.root:
+            left = max(self.view.attribute_seconds, self.view.name_seconds)
+        return Entry(
+            self.attributes(node),
+            min(left, self.view.name_seconds),
+            min(left, self.view.attribute_seconds),
+        )
+
+    def attributes(self, node: Node) -> Attributes:
+        """What `stat` shows; lock held."""
+        view, draft, fact = self.view, node.draft, node.fact
+        is_folder = node.kind is Kind.FOLDER
+        usual = view.folder_permissions if is_folder else view.file_permissions
+        if node.kind is Kind.LINK:
+            usual = 0o777
+        modified_ns = node.modified_ns
+        if modified_ns is None:
+            modified_ns = modified_by(node) or self._started_ns
+        return Attributes(
+            inode=node.inode,
+            kind=node.kind,
+            size=draft.size if draft else fact.size if fact else 0,
+            permissions=node.permissions if node.permissions is not None else usual & ~view.umask,
+            owner=view.owner if node.owner is None else node.owner,
+            group=view.group if node.group is None else node.group,
+            modified_ns=modified_ns,
+            changed_ns=modified_ns if node.changed_ns is None else node.changed_ns,
+            links=2 if is_folder else 1 if node.parent else 0,
+        )
+
+    def offer(
+        self, parent: Node, children: Iterable[tuple[str, Fact]], since: int
+    ) -> Sequence[Node]:
+        """The nodes of listed children, each pinned once; lock held."""
+        until = time.monotonic() + self.view.attribute_seconds
+        place = self.table.key(parent)
+        quiet = self.changes.count == since
+        nodes: list[Node] = []
+        for name, fact in children:
+            node: Node | Fact | None
+            key = f"{place}/{name}" if place else name
+            if quiet or not self.changes.touched(key, since):
+                self.facts.drop(key)
+                node = self.apply(parent, name, fact, until, key)
+            else:
+                node = self.known(parent, name)
+            if isinstance(node, Node):
+                node.pins += 1
+                nodes.append(node)
+        return nodes
+
+    def complete(self, parent: Node, names: Iterable[str], since: int) -> None:
+        """All names of a folder are known now; lock held."""
+        if self.changes.count == since or not self.changes.touched(self.table.key(parent), since):
+            parent.names = set(names)
+            parent.names_until = time.monotonic() + self.view.absent_seconds
+
+    def _ask_for_all(self, folder: int, place: str, since: int, name: str) -> bool:
+        """List a folder that is asked for name after name; whether one page held it all."""
+        pages = iter(self.store.list_folder(place))
+        self.counters.add("requests")
+        page = next(pages, None)
+        children = Shadows().visible(names_in(page, place)) if page else ()
+        self.counters.add("requests")
+        is_all = next(pages, None) is None
+        with self.lock:
+            parent = self.table.folder(folder)
+            for node in self.offer(parent, children, since):
+                node.pins -= 1
+                self.settle(node)
+            if not is_all or self.changes.touched(join(place, name), since):
+                return False
+            self.complete(parent, (child for child, _ in children), since)
+            if all(child != name for child, _ in children):
+                self.note(parent, name, ABSENT)
+        return True
+
+    def _find_in_parent(self, key: str) -> Fact:
+        place, _, _ = key.rpartition("/")
+        for page in self.store.list_folder(place):
+            self.counters.add("requests")
+            if key in page.folders:
+                return FOLDER
+        return ABSENT
+
+    def _nothing(self) -> Attributes:
+        return Attributes(0, Kind.FILE, 0, 0, 0, 0, 0, 0, 0)
+
+
+def modified_by(node: Node) -> int | None:
+    """When the bytes changed last, as far as anybody said; lock held."""
+    if node.draft and node.draft.modified_ns:
+        return node.draft.modified_ns
+    return node.fact.modified_ns if node.fact else None
+
+
+def refusal(number: int, name: str = "") -> OSError:
+    """The system's own error for something a file system refuses."""
+    return OSError(number, os.strerror(number), name)

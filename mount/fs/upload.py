@@ -1,0 +1,270 @@
+"""A draft becomes an object: whole, or by the blocks the store does not have yet."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass
+
+from datastores.errors import AlreadyExists, PreconditionFailed
+from datastores.storage.contract import ABSENT, ObjectInfo, Presence, Staging, Store
+from mount.fs.block_plan import Piece, plan_blocks, span
+from mount.fs.contents import Content, Contents
+from mount.fs.counters import Counters
+from mount.fs.draft import Draft
+from mount.fs.facts import MTIME, spell_mtime
+from mount.fs.spool import SpoolBody, read_padded
+from mount.fs.view import MountView
+
+ID_LENGTH = 32
+# Shorter ids than these could meet by chance.
+SHORTEST_ID = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """Sends drafts to one store."""
+
+    store: Store
+    contents: Contents
+    view: MountView
+    crew: Executor
+    counters: Counters
+
+    def store_draft(self, draft: Draft, key: str, modified_ns: int | None) -> ObjectInfo:
+        """Make the draft the object under this key; on failure its bytes stay in the spool."""
+        draft.file.describe(draft.note(self.store.identity, key, modified_ns))
+        try:
+            info, generation = self._send(draft, key, self._metadata(modified_ns))
+        except BaseException:
+            self.counters.add("failed_uploads")
+            draft.file.harden()
+            raise
+        draft.stored(generation, Content(key, info.version, info.size))
+        draft.file.settle()
+        return info
+
+    def stream(self, draft: Draft, key: str) -> bool:
+        """Send the full blocks of a file that is written in order; whether the writer may go on.
+
+        A failure shows when the file is closed, and the block is sent again then.
+        """
+        staging = self.store.staging
+        if staging is None:
+            return True
+        with draft.lock:
+            if draft.base is not None or draft.sent_key not in (None, key):
+                return True
+            draft.sent_key = key
+            ready = self._ready_blocks(draft)
+            room = max(0, self.view.blocks_in_flight - len(draft.sending))
+            for piece in ready[:room]:
+                draft.sending[piece.start] = piece
+        for piece in ready[:room]:
+            self.crew.submit(self._stage_ahead, staging, draft, key, piece)
+        return len(ready) <= room
+
+    def wait_for_stream(self, draft: Draft) -> None:
+        """Until one more block may be on its way."""
+        with draft.lock:
+            draft.lock.wait_for(
+                lambda: len(draft.sending) < self.view.blocks_in_flight, self.view.turn_seconds
+            )
+
+    def fill(self, draft: Draft, start: int, end: int) -> None:
+        draft.fill(start, end, self.contents.read_exactly)
+
+    def _ready_blocks(self, draft: Draft) -> list[Piece]:
+        whole_end = next((end for start, end in draft.have if start == 0), 0)
+        ready: list[Piece] = []
+        index = _first_unsent(draft, self.view.block_bytes)
+        while len(ready) <= self.view.blocks_in_flight:
+            start, end = span(index, self.view.block_bytes)
+            if end > whole_end:
+                break
+            if start not in draft.sent and start not in draft.sending:
+                ready.append(Piece(start, end, _new_id(ID_LENGTH)))
+            index += 1
+        return ready
+
+    def _stage_ahead(self, staging: Staging, draft: Draft, key: str, piece: Piece) -> None:
+        assert piece.id
+        done = False
+        try:
+            data = read_padded(draft.file.fd, piece.start, piece.end)
+            staging.stage(key, piece.id, data)
+            done = True
+        finally:
+            self.counters.add("requests")
+            with draft.lock:
+                if draft.sending.get(piece.start) is piece:
+                    del draft.sending[piece.start]
+                    if done:
+                        draft.sent[piece.start] = piece
+                        self.counters.add("bytes_sent", piece.end - piece.start)
+                draft.lock.notify_all()
+        self._free_disk(draft)
+
+    def _free_disk(self, draft: Draft) -> None:
+        """Drop the oldest sent blocks from the disk while the file takes too much of it.
+
+        The first block stays: headers are written last.
+        """
+        with draft.lock:
+            excess = draft.file.disk_bytes - self.view.spool_bytes
+            for piece in sorted(draft.sent.values(), key=lambda piece: piece.start):
+                if excess <= 0:
+                    return
+                if piece.start and not draft.punched.touches(piece.start, piece.end):
+                    with contextlib.suppress(OSError):  # a file system without holes: it stays
+                        draft.file.punch(piece.start, piece.end)
+                        draft.punched.add(piece.start, piece.end)
+                        excess -= piece.end - piece.start
+
+    def _send(
+        self, draft: Draft, key: str, metadata: Mapping[str, str] | None
+    ) -> tuple[ObjectInfo, int]:
+        _settle_stream(draft, self.view.turn_seconds)
+        with draft.lock:
+            generation, size = draft.generation, draft.size
+            condition = self._condition(draft)
+        staging = self.store.staging
+        try:
+            if staging is None or size <= self.view.block_bytes:
+                return self._send_whole(draft, key, size, condition, metadata), generation
+            return self._send_blocks(staging, draft, key, size, condition, metadata), generation
+        except (AlreadyExists, PreconditionFailed):
+            # An answer may have been lost, and the object there is ours.
+            if condition is ABSENT or draft.punched:
+                raise
+            mine = self._already_there(draft, key, size)
+            if mine is None:
+                raise
+            return mine, generation
+
+    def _condition(self, draft: Draft) -> str | Presence | None:
+        if draft.exclusive:
+            return ABSENT
+        return draft.base.version if draft.base else None
+
+    def _send_whole(
+        self,
+        draft: Draft,
+        key: str,
+        size: int,
+        condition: str | Presence | None,
+        metadata: Mapping[str, str] | None,
+    ) -> ObjectInfo:
+        self.fill(draft, 0, size)
+        body = SpoolBody(draft.file.fd, size)
+        whole = read_padded(draft.file.fd, 0, size) if size <= self.view.block_bytes else body
+        self.counters.add("requests")
+        info = self.store.write(key, whole, only_if=condition, metadata=metadata)
+        self.counters.add("bytes_sent", size)
+        return info
+
+    def _send_blocks(
+        self,
+        staging: Staging,
+        draft: Draft,
+        key: str,
+        size: int,
+        condition: str | Presence | None,
+        metadata: Mapping[str, str] | None,
+    ) -> ObjectInfo:
+        known: Sequence[Piece] = draft.known_pieces() if draft.sent_key in (None, key) else []
+        known = known or self._blocks_of_base(staging, draft, key, size)
+        plan = plan_blocks(size, known, self.view.block_bytes)
+        length = len(next((piece.id for piece in known if piece.id), " " * ID_LENGTH))
+        ids = [piece.id or _new_id(length) for piece in plan]
+        self._stage_all(
+            staging,
+            draft,
+            key,
+            [
+                Piece(piece.start, piece.end, name)
+                for piece, name in zip(plan, ids, strict=True)
+                if piece.id is None
+            ],
+        )
+        self.counters.add("blocks_reused", sum(piece.id is not None for piece in plan))
+        self.counters.add("requests")
+        return staging.commit(key, ids, only_if=condition, metadata=metadata)
+
+    def _blocks_of_base(
+        self, staging: Staging, draft: Draft, key: str, size: int
+    ) -> Sequence[Piece]:
+        """Blocks of the version the draft began as that nothing has changed."""
+        with draft.lock:
+            base, dirty, base_end = draft.base, list(draft.dirty), draft.base_end
+        if base is None or base_end < self.view.block_bytes:
+            return []
+        self.counters.add("requests")
+        pieces: list[Piece] = []
+        at = 0
+        for block in staging.committed(key):
+            end = at + block.size
+            is_same = not any(start < end and stop > at for start, stop in dirty)
+            if is_same and end <= min(base_end, size) and len(block.id) >= SHORTEST_ID:
+                pieces.append(Piece(at, end, block.id))
+            at = end
+        return pieces
+
+    def _stage_all(self, staging: Staging, draft: Draft, key: str, pieces: Iterable[Piece]) -> None:
+        flying: set[Future[None]] = set()
+        try:
+            for piece in pieces:
+                while len(flying) >= self.view.blocks_in_flight:
+                    done, flying = wait(flying, return_when="FIRST_COMPLETED")
+                    for one in done:
+                        one.result()
+                flying.add(self.crew.submit(self._stage, staging, draft, key, piece))
+        finally:
+            wait(flying)
+        for one in flying:
+            one.result()
+
+    def _stage(self, staging: Staging, draft: Draft, key: str, piece: Piece) -> None:
+        assert piece.id
+        self.fill(draft, piece.start, piece.end)
+        self.counters.add("requests")
+        staging.stage(key, piece.id, read_padded(draft.file.fd, piece.start, piece.end))
+        self.counters.add("bytes_sent", piece.end - piece.start)
+
+    def _already_there(self, draft: Draft, key: str, size: int) -> ObjectInfo | None:
+        info = self.store.stat(key)
+        if info.size != size:
+            return None
+        at = 0
+        with self.store.read(key, version=info.version) as stream:
+            for piece in stream:
+                view = memoryview(piece)
+                if read_padded(draft.file.fd, at, at + view.nbytes) != view:
+                    return None
+                at += view.nbytes
+        return info if at == size else None
+
+    def _metadata(self, modified_ns: int | None) -> Mapping[str, str] | None:
+        if modified_ns is None or not self.store.features.keeps_metadata:
+            return None
+        return {MTIME: spell_mtime(modified_ns)}
+
+
+def _settle_stream(draft: Draft, seconds: float) -> None:
+    with draft.lock:
+        draft.lock.wait_for(lambda: not draft.sending, seconds)
+
+
+def _first_unsent(draft: Draft, block_bytes: int) -> int:
+    # Blocks are sent in order; one that was rewritten since waits for the close.
+    latest = max((*draft.sent, *draft.sending), default=-1)
+    index = len(draft.sent) + len(draft.sending)
+    while span(index, block_bytes)[0] <= latest:
+        index += 1
+    return index
+
+
+def _new_id(length: int) -> str:
+    return (uuid.uuid4().hex * (-(-length // ID_LENGTH)))[:length]

@@ -1,0 +1,140 @@
+"""The promises of `mount/SEMANTICS.md`: each has its test, and those without another place."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from mount.fs.contract import Change
+from tests.mount.fs.conftest import Mounted, MountIt, mount_it, mounted, put, stored
+from tests.mount.fs.kernel import BOTH, WRITE
+
+ROOT = Path(__file__).parents[2]
+PROMISE = re.compile(r"^(\d+)\. .*\(`(tests/[\w/]+\.py)::(test_\w+)`\)$")
+
+__all__ = ["mount_it", "mounted"]
+
+
+def test_every_promise_names_a_test_that_exists() -> None:
+    """Promises are numbered without a gap, and each names a function that is there."""
+    lines = (ROOT / "mount" / "SEMANTICS.md").read_text("utf-8").splitlines()
+    numbered = [line for line in lines if re.match(r"\d+\. ", line)]
+    promises = [match.groups() for line in numbered if (match := PROMISE.match(line))]
+
+    missing = [name for _, path, name in promises if name not in functions(ROOT / path)]
+
+    assert missing == []
+    assert len(promises) == len(numbered)
+    assert [int(number) for number, _, _ in promises] == list(range(1, len(promises) + 1))
+
+
+def functions(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text("utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def test_another_clients_change_is_seen_after_the_lifetime(mount_it: MountIt) -> None:
+    """With lifetimes of no length, every change of another client shows at the next look."""
+    mounted = mount_it(name_seconds=0.0, attribute_seconds=0.0, absent_seconds=0.0)
+    seen = []
+    for body in (b"1", b"22", b"333"):
+        put(mounted, "d/x", body)
+        seen.append((mounted.kernel.stat("d/x").size, mounted.kernel.read("d/x")))
+    mounted.store.inner.delete("d/x")
+
+    assert seen == [(1, b"1"), (2, b"22"), (3, b"333")]
+    assert not mounted.kernel.exists("d/x")
+
+
+def test_numbers_survive_forgetting_and_renaming(mounted: Mounted) -> None:
+    """A file has the number it had, after the kernel forgot it and after it was renamed."""
+    put(mounted, "a", b"1")
+    first = mounted.kernel.stat("a").inode
+    mounted.kernel.forget_all()
+    again = mounted.kernel.stat("a").inode
+    mounted.kernel.rename("a", "b")
+    mounted.kernel.forget_all()
+    mounted.kernel.write("a", b"another")
+
+    assert (again, mounted.kernel.stat("b").inode) == (first, first)
+    assert mounted.kernel.stat("a").inode != first
+
+
+def test_emptied_folder_stays(mounted: Mounted) -> None:
+    """A folder whose last file was deleted here is still there, empty, until rmdir."""
+    put(mounted, "d/x", b"1")
+    mounted.kernel.unlink("d/x")
+
+    assert (mounted.kernel.list(), mounted.kernel.list("d")) == (["d"], [])
+    mounted.kernel.rmdir("d")
+    assert mounted.kernel.list() == []
+
+
+@pytest.mark.parametrize("size", [0, 10, 300_000])
+def test_closed_and_synced_bytes_are_in_the_store(mount_it: MountIt, size: int) -> None:
+    """After fsync, and after close, another client reads what was written."""
+    mounted = mount_it(block_bytes=64 * 1024)
+    body = bytes(range(256)) * (size // 256 + 1)
+    with mounted.kernel.open("x", WRITE, create=True) as file:
+        file.write(body[:size])
+        file.fsync()
+        assert stored(mounted, "x") == body[:size]
+        file.write(b"end", size)
+
+    assert stored(mounted, "x") == body[:size] + b"end"
+
+
+def test_written_bytes_are_seen_before_they_are_stored(mounted: Mounted) -> None:
+    """A reader that opened before the write, and one after it, see the written bytes."""
+    put(mounted, "x", b"old")
+    early = mounted.kernel.open("x")
+    with mounted.kernel.open("x", BOTH) as writer, early:
+        writer.write(b"new and longer")
+        with mounted.kernel.open("x") as late:
+            assert early.read() == late.read() == writer.read() == b"new and longer"
+        assert stored(mounted, "x") == b"old"
+        assert mounted.kernel.stat("x").size == 14
+
+
+def test_other_clients_never_see_half_a_file(mount_it: MountIt) -> None:
+    """While a large file is written and streamed, the store shows the old one."""
+    mounted = mount_it(block_bytes=64 * 1024, spool_bytes=128 * 1024)
+    put(mounted, "x", b"old")
+    with mounted.kernel.open("x", WRITE, truncate=True) as file:
+        for at in range(0, 1 << 20, 1 << 16):
+            file.write(b"n" * (1 << 16), at)
+            assert stored(mounted, "x") == b"old"
+
+    assert stored(mounted, "x") == b"n" * (1 << 20)
+
+
+def test_deleted_file_lives_while_it_is_open(mounted: Mounted) -> None:
+    """A file deleted while it is open is read and written on, and its name stays free."""
+    put(mounted, "x", b"old")
+    with mounted.kernel.open("x", BOTH) as file:
+        mounted.kernel.unlink("x")
+        file.write(b"more", 3)
+        file.fsync()
+        assert (file.read(), mounted.kernel.exists("x")) == (b"oldmore", False)
+
+    assert [i.key for page in mounted.store.inner.list() for i in page.objects] == []
+
+
+def test_set_attributes_are_kept(mounted: Mounted) -> None:
+    """chmod, chown and utimens show until the unmount; a time set before close is stored."""
+    with mounted.kernel.open("x", WRITE, create=True) as file:
+        file.write(b"1")
+        mounted.kernel.change("x", Change(modified_ns=1_500_000_000_123_456_789))
+    mounted.kernel.change("x", Change(permissions=0o600, owner=7, group=8))
+    mounted.kernel.forget_all()
+
+    kept = mounted.kernel.stat("x")
+    metadata = mounted.store.inner.stat("x").metadata
+
+    assert (kept.permissions, kept.owner, kept.group) == (0o600, 7, 8)
+    assert kept.modified_ns == 1_500_000_000_123_456_789
+    assert metadata == {"mtime": "2017-07-14T02:40:00.123456789Z"}
+    mounted.kernel.unlink("x")
