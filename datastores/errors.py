@@ -73,7 +73,8 @@ class NameRejected(DatastoresError, ValueError):
 
     def __init__(self, noun: str, name: str, rule: str) -> None:
         self.noun, self.name, self.rule = noun, name, rule
-        super().__init__(f'"{name}" cannot be the name of a {noun}: {rule}')
+        article = "an" if noun[0] in "aeiou" else "a"
+        super().__init__(f'"{name}" cannot be the name of {article} {noun}: {rule}')
 
 
 class DefinitionRejected(DatastoresError, ValueError):

@@ -34,7 +34,7 @@ def register(
             "datastore",
             definition.name,
             f'workspace "{workspace.name}"',
-            "pass overwrite=True to replace it, or choose another name",
+            "pass overwrite=True (--overwrite) to replace it, or choose another name",
         )
     if isinstance(definition, DataLakeGen1) and definition.is_retired_service:
         log.warning(

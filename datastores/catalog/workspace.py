@@ -105,7 +105,7 @@ class Workspace:
                 "workspace",
                 present[0],
                 f'registry "{workspace.registry_place}"',
-                "pass exist_ok=True to use it, or choose another name and folder",
+                "pass exist_ok=True (--exist-ok) to use it, or choose another name and folder",
             )
         try:
             create_workspace(

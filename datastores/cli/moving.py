@@ -12,7 +12,7 @@ import click
 
 from datastores.cli.options import find_workspace, json_option, print_json, workspace_option
 from datastores.cli.places import LocalPlace, PlaceType, StorePlace, datastore_of
-from datastores.cli.tables import printable, size_text
+from datastores.cli.tables import counted, printable, size_text
 from datastores.errors import Corrupted, NotFound
 from datastores.keys import basename, join, parent
 
@@ -337,7 +337,7 @@ def rm_command(
             if not doomed and place.place:
                 raise NotFound(place.datastore, place.place, "see: datastores ls")
         size = sum(info.size for info in doomed)
-        said = f"{len(doomed):,} files, {size_text(size)}, at {place}"
+        said = f"{counted(len(doomed), 'file')}, {size_text(size)}, at {place}"
         if dry_run:
             if not as_json:
                 for info in doomed[:20]:
@@ -426,7 +426,7 @@ def _report(summary: Summary, *, as_json: bool, quiet: bool, dry_run: bool = Fal
     elif not quiet:
         rate = summary.bytes / summary.seconds if summary.seconds else 0
         click.echo(
-            f"{summary.moved:,} files copied, {summary.skipped:,} skipped, "
+            f"{counted(summary.moved, 'file')} copied, {summary.skipped:,} skipped, "
             f"{summary.deleted:,} deleted; {size_text(summary.bytes)} in {summary.seconds:.1f} s, "
             f"{size_text(int(rate))}/s"
         )

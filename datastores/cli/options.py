@@ -66,7 +66,11 @@ class SecretSource(click.ParamType):  # type: ignore[type-arg]  # generic only i
             return self._given(sys.stdin.readline().rstrip("\r\n"), "standard input is", param, ctx)
         if source.startswith("env:"):
             variable = source.removeprefix("env:")
-            return self._given(os.environ.get(variable, ""), f"${variable} is", param, ctx)
+            if not variable:
+                self.fail("name the variable: env:VARIABLE", param, ctx)
+            if variable not in os.environ:
+                self.fail(f"${variable} is not set", param, ctx)
+            return self._given(os.environ[variable], f"${variable} is", param, ctx)
         return self._refuse(param, ctx)
 
     def _given(

@@ -36,6 +36,11 @@ def print_facts(facts: Mapping[str, Any]) -> None:
             click.echo(click.style(f"{name:<{width}}", bold=True) + f"  {_shown(value)}")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 file`, `2 files`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def printable(name: str) -> str:
     """A name as a terminal may see it: control characters show as escapes, as `ls -b` does."""
     return "".join(

@@ -178,7 +178,7 @@ class Registry:
                 "datastore",
                 definition.name,
                 f'workspace "{workspace.name}"',
-                "pass overwrite=True to replace it, or choose another name",
+                "pass overwrite=True (--overwrite) to replace it, or choose another name",
             )
         now = datetime.now(UTC)
         record = DatastoreRecord(
