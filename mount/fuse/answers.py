@@ -1,0 +1,144 @@
+"""Answers as the bytes that the kernel reads. Pure."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mount.fs.contract import Attributes, Child, Entry, Kind, Space
+from mount.fuse import layouts
+
+MODES = {Kind.FILE: stat.S_IFREG, Kind.FOLDER: stat.S_IFDIR, Kind.LINK: stat.S_IFLNK}
+TYPES = {kind: mode >> 12 for kind, mode in MODES.items()}
+BLOCK = 4096
+# What READDIR says where an inode is not known yet; 0 would hide the name from some programs.
+UNKNOWN_INODE = 0xFFFFFFFF
+LONGEST_SECONDS = 1 << 30
+SECOND = 1_000_000_000
+DOTS = (b".", b"..")
+NO_ENTRY = bytes(layouts.ENTRY_OUT.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Packs what a file system said; `node_for` names the kernel's node of an inode."""
+
+    umask: int
+    node_for: Callable[[int], int]
+
+    def entry(self, entry: Entry) -> bytes:
+        """A name and its attributes."""
+        attributes = entry.attributes
+        inode = attributes.inode
+        name_seconds, name_ns = _moment(entry.name_seconds)
+        seconds, ns = _moment(entry.attribute_seconds)
+        return layouts.ENTRY_OUT.pack(
+            self.node_for(inode), 0, name_seconds, seconds, name_ns, ns, *self._stat(attributes)
+        )
+
+    def attributes(self, entry: Entry) -> bytes:
+        """Attributes alone."""
+        seconds, ns = _moment(entry.attribute_seconds)
+        return layouts.ATTR_OUT.pack(seconds, ns, 0, *self._stat(entry.attributes))
+
+    def folder(self, children: Sequence[Child], most_bytes: int) -> bytes:
+        """As many names as fit."""
+        lines: list[bytes] = []
+        room = most_bytes
+        for child in children:
+            line = _line(child)
+            room -= len(line)
+            if room < 0:
+                break
+            lines.append(line)
+        return b"".join(lines)
+
+    def folder_with_entries(
+        self, children: Sequence[Child], most_bytes: int
+    ) -> tuple[bytes, list[Child]]:
+        """As many names with their attributes as fit, and those that count a lookup."""
+        lines: list[bytes] = []
+        counted: list[Child] = []
+        room = most_bytes
+        for child in children:
+            line = _line(child)
+            room -= len(line) + layouts.ENTRY_OUT.size
+            if room < 0:
+                break
+            if child.entry is None or child.name in DOTS:
+                lines += (NO_ENTRY, line)
+            else:
+                lines += (self.entry(child.entry), line)
+                counted.append(child)
+        return b"".join(lines), counted
+
+    def _stat(self, attributes: Attributes) -> tuple[int, ...]:
+        modified, modified_ns = divmod(attributes.modified_ns, SECOND)
+        changed, changed_ns = divmod(attributes.changed_ns, SECOND)
+        # The kernel takes seconds before 1970 as the same 64 bits.
+        modified &= 0xFFFFFFFFFFFFFFFF
+        return (
+            attributes.inode,
+            attributes.size,
+            (attributes.size + 511) >> 9,
+            modified,
+            modified,
+            changed & 0xFFFFFFFFFFFFFFFF,
+            modified_ns,
+            modified_ns,
+            changed_ns,
+            MODES[attributes.kind] | attributes.permissions & 0o7777 & ~self.umask,
+            attributes.links,
+            attributes.owner,
+            attributes.group,
+            0,
+            BLOCK,
+            0,
+        )
+
+
+def dots(inode: int) -> list[Child]:
+    """The two names that every folder has; their cookies come before those of all children."""
+    return [
+        Child(name, number, Kind.FOLDER, at - len(DOTS))
+        for at, (name, number) in enumerate(zip(DOTS, (inode, UNKNOWN_INODE), strict=True), 1)
+    ]
+
+
+def space(known: Space) -> bytes:
+    """What `statfs` shows."""
+    total, free = known.total // BLOCK, known.free // BLOCK
+    # Nobody knows how many more files a store could hold; programs that ask want "many".
+    return layouts.STATFS_OUT.pack(
+        total, free, free, known.files + (1 << 31), 1 << 31, BLOCK, known.longest_name, BLOCK, 0
+    )
+
+
+def lookups_in(listing: bytes) -> dict[int, int]:
+    """How many lookups a listing with entries counts, per node."""
+    counts: dict[int, int] = {}
+    at = 0
+    while at < len(listing):
+        (node,) = layouts.HANDLE_IN.unpack_from(listing, at)
+        if node:
+            counts[node] = counts.get(node, 0) + 1
+        at += layouts.ENTRY_OUT.size
+        length = layouts.DIRENT.unpack_from(listing, at)[2]
+        at += -(-(layouts.DIRENT_AT + length) // 8) * 8
+    return counts
+
+
+def _line(child: Child) -> bytes:
+    name = child.name
+    head = layouts.DIRENT.pack(
+        child.inode or UNKNOWN_INODE, child.cookie + len(DOTS), len(name), TYPES[child.kind]
+    )
+    return head + name + b"\0" * (-len(name) % 8)
+
+
+def _moment(seconds: float) -> tuple[int, int]:
+    if seconds >= LONGEST_SECONDS:
+        return LONGEST_SECONDS, 0
+    whole = int(seconds)
+    return whole, int((seconds - whole) * SECOND)

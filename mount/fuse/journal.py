@@ -1,0 +1,169 @@
+"""What a worker notes for the one that comes after it, should it be killed.
+
+The notes lie in memory that the supervisor keeps: one slot for the agreement with the kernel, one
+per open handle, one per inode that moved. A slot is written by one call and is either there or
+not. Noting costs 4 us per open and 2 us per close; unsupervised mounts note nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from struct import Struct
+from typing import Protocol
+
+from mount.fs.contract import Access
+from mount.fuse.layouts import Init
+from mount.fuse.negotiation import Agreement
+
+SLOT = Struct("=BBBxiQQQQQ16x")
+FREE, AGREED, OPENED, MOVED = range(4)
+NO_BACKING = -1
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHandle:
+    """A handle that the kernel holds, as it was given out."""
+
+    handle: int
+    node: int
+    access: Access
+    is_folder: bool
+    unique: int  # of the request that it answered
+    file: tuple[int, int] | None = None
+    backing_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Everything a worker left behind."""
+
+    agreement: Agreement | None
+    handles: Sequence[OpenHandle]
+    generations: dict[int, int]
+
+
+class Journal(Protocol):
+    """Where a worker notes what it did."""
+
+    def opened(self, handle: OpenHandle) -> None:
+        """A handle is about to be given to the kernel."""
+
+    def closed(self, handle: int, *, is_folder: bool) -> None:
+        """The kernel gave a handle back."""
+
+    def moved(self, inode: int, generation: int) -> None:
+        """An inode has a new node."""
+
+
+class MemoryJournal:
+    """Notes in a memory file that outlives the worker."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._lock = threading.Lock()
+        # All under the lock; slot 0 belongs to the agreement.
+        self._slots: dict[tuple[int, int], int] = {}
+        self._free: list[int] = []
+        self._end = 1
+
+    def agreed(self, agreement: Agreement) -> None:
+        """Kernel and adapter agreed: it happens once in the life of a mount."""
+        self._write(
+            0,
+            SLOT.pack(
+                AGREED,
+                0,
+                0,
+                agreement.minor,
+                agreement.flags,
+                agreement.readahead_bytes,
+                agreement.request_bytes,
+                0,
+                0,
+            ),
+        )
+
+    def opened(self, handle: OpenHandle) -> None:
+        device, inode = handle.file or (0, 0)
+        backing_id = NO_BACKING if handle.backing_id is None else handle.backing_id
+        self._put(
+            _key(handle.handle, is_folder=handle.is_folder),
+            SLOT.pack(
+                OPENED,
+                handle.access.value,
+                handle.is_folder,
+                backing_id,
+                handle.handle,
+                handle.node,
+                handle.unique,
+                device,
+                inode,
+            ),
+        )
+
+    def closed(self, handle: int, *, is_folder: bool) -> None:
+        with self._lock:
+            slot = self._slots.pop(_key(handle, is_folder=is_folder), None)
+            if slot is not None:
+                self._write(slot, bytes(SLOT.size))
+                self._free.append(slot)
+
+    def moved(self, inode: int, generation: int) -> None:
+        self._put((MOVED, inode), SLOT.pack(MOVED, 0, 0, 0, inode, generation, 0, 0, 0))
+
+    def load(self) -> Notes:
+        """What the worker before left; it is kept."""
+        agreement: Agreement | None = None
+        handles: list[OpenHandle] = []
+        generations: dict[int, int] = {}
+        text = os.pread(self.fd, os.fstat(self.fd).st_size, 0)
+        with self._lock:
+            self._end = max(1, len(text) // SLOT.size)
+            for slot in range(len(text) // SLOT.size):
+                kind, access, is_folder, number, *values = SLOT.unpack_from(text, slot * SLOT.size)
+                if kind == AGREED:
+                    flags, readahead, request_bytes, _, _ = values
+                    agreement = Agreement(number, Init(flags), readahead, request_bytes)
+                elif kind == OPENED:
+                    handle = _handle(Access(access), is_folder, number, values)
+                    handles.append(handle)
+                    self._slots[_key(handle.handle, is_folder=handle.is_folder)] = slot
+                elif kind == MOVED:
+                    generations[values[0]] = values[1]
+                    self._slots[MOVED, values[0]] = slot
+                elif slot:
+                    self._free.append(slot)
+        return Notes(agreement, handles, generations)
+
+    def _put(self, key: tuple[int, int], slot: bytes) -> None:
+        with self._lock:
+            place = self._slots.get(key)
+            if place is None:
+                place = self._free.pop() if self._free else self._end
+                self._end = max(self._end, place + 1)
+                self._slots[key] = place
+            self._write(place, slot)
+
+    def _write(self, slot: int, text: bytes) -> None:
+        os.pwrite(self.fd, text, slot * SLOT.size)
+
+
+def _key(handle: int, *, is_folder: bool) -> tuple[int, int]:
+    # Files and folders may be numbered apart.
+    return OPENED + MOVED * is_folder, handle
+
+
+def _handle(access: Access, is_folder: int, backing_id: int, values: list[int]) -> OpenHandle:
+    handle, node, unique, device, inode = values
+    return OpenHandle(
+        handle,
+        node,
+        access,
+        bool(is_folder),
+        unique,
+        (device, inode) if inode else None,
+        None if backing_id == NO_BACKING else backing_id,
+    )
