@@ -19,7 +19,9 @@ def _obstore_spelling(key: str) -> str | None:
     store = MemoryStore()
     try:
         obstore.put(store, key, b"")
-        return str(obstore.list(store).collect()[0]["path"])
+        # Slashes alone name the root, which no listing shows.
+        found = obstore.list(store).collect()
+        return str(found[0]["path"]) if found else None
     except (ValueError, obstore.exceptions.BaseError):
         return None
 

@@ -1,0 +1,1 @@
+"""The agent: inputs become paths, the script runs, its results reach their stores."""

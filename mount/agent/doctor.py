@@ -1,0 +1,119 @@
+"""What a node has and lacks, in words."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+_GIB = 1 << 30
+_LOW_BYTES = 5 * _GIB
+# The kernel from which a mount hands whole files to the kernel and costs nothing to read.
+_PASSTHROUGH = (6, 9)
+# A storage service refuses requests that are signed with a clock this far off.
+_CLOCK_SECONDS = 15 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fact; `cost` says what it means for jobs, and what to do about it."""
+
+    what: str
+    found: str
+    is_good: bool
+    cost: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(folder: Path, fuse: Path = Path("/dev/fuse")) -> list[Finding]:
+    """Everything worth knowing before the first job; looks only, changes nothing."""
+    looks: list[Callable[[], Finding]] = [
+        lambda: _device(fuse),
+        _mounting_right,
+        _kernel,
+        lambda: _disk(folder),
+        _memory,
+        lambda: _clock(folder),
+        _python,
+    ]
+    return [look() for look in looks]
+
+
+def _device(fuse: Path) -> Finding:
+    cost = "mounts become downloads at the same paths; load the module fuse, or give the container the device"
+    if not fuse.exists():
+        return Finding("fuse", f"no {fuse}", is_good=False, cost=cost)
+    if not os.access(fuse, os.R_OK | os.W_OK):
+        return Finding("fuse", f"{fuse} may not be opened", is_good=False, cost=cost)
+    return Finding("fuse", str(fuse), is_good=True)
+
+
+def _mounting_right() -> Finding:
+    if os.geteuid() == 0:
+        return Finding("right to mount", "root", is_good=True)
+    helper = shutil.which("fusermount3")
+    if helper:
+        cost = "mounts are not as fast as root's: large files that are cached are read through the agent"
+        return Finding("right to mount", helper, is_good=True, cost=cost)
+    cost = "mounts become downloads at the same paths; install fuse3, or run as root"
+    return Finding("right to mount", "neither root nor fusermount3", is_good=False, cost=cost)
+
+
+def _kernel() -> Finding:
+    release = platform.release()
+    numbers = [int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit()]
+    if tuple(numbers) >= _PASSTHROUGH:
+        return Finding("kernel", release, is_good=True)
+    cost = (
+        "cached files are read through the agent; 6.9 and newer read them at the speed of the disk"
+    )
+    return Finding("kernel", release, is_good=False, cost=cost)
+
+
+def _disk(folder: Path) -> Finding:
+    place = folder if folder.exists() else Path.cwd()
+    free = shutil.disk_usage(place).free
+    found = f"{free / _GIB:.1f} GiB free at {place}"
+    if free >= _LOW_BYTES:
+        return Finding("disk", found, is_good=True)
+    cost = "downloads, results and the cache share it; free some space, or choose another --folder"
+    return Finding("disk", found, is_good=False, cost=cost)
+
+
+def _memory() -> Finding:
+    shared = Path(os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm")  # noqa: S108  # looked at only
+    if os.access(shared, os.W_OK):
+        return Finding("memory for leases", str(shared), is_good=True)
+    cost = "after a crash of the agent, resume wants the job spec again"
+    return Finding("memory for leases", f"{shared} cannot be written", is_good=False, cost=cost)
+
+
+def _clock(folder: Path) -> Finding:
+    """The clock against the newest thing in sight that somebody else has dated."""
+    now = time.time()
+    dated = max(
+        (
+            path.stat().st_mtime
+            for path in (folder, Path("/etc"), Path(sys.prefix))
+            if path.exists()
+        ),
+        default=now,
+    )
+    found = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+    if dated - now <= _CLOCK_SECONDS:
+        return Finding("clock", found, is_good=True)
+    cost = "it runs behind files on this disk; services refuse signatures of a wrong clock, set it"
+    return Finding("clock", found, is_good=False, cost=cost)
+
+
+def _python() -> Finding:
+    return Finding("python", f"{platform.python_version()} at {sys.executable}", is_good=True)

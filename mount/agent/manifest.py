@@ -1,0 +1,47 @@
+"""The last object of an output: names, sizes and checksums of a result that is complete."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from datastores import keys
+
+NAME = "_manifest.json"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A file of an output as it was sent; `inode` and `mtime_ns` tell whether it still is that."""
+
+    name: str
+    size: int
+    mtime_ns: int
+    inode: int
+    md5: str | None
+    version: str | None
+
+
+def manifest_key(place: str, file_name: str | None) -> str:
+    """`_manifest.json` in the folder of an output; beside a single file, after its name."""
+    return keys.join(place, f"{file_name}.{NAME}" if file_name else NAME)
+
+
+def manifest_text(run_id: str, experiment: str, output: str, files: Iterable[Sent]) -> bytes:
+    """The manifest; checksums are MD5s of the bytes that were sent, null where nobody knows."""
+    listed = sorted(files, key=lambda one: one.name)
+    return json.dumps(
+        {
+            "version": VERSION,
+            "run_id": run_id,
+            "experiment": experiment,
+            "output": output,
+            "completed_at": time.time(),
+            "bytes": sum(one.size for one in listed),
+            "files": [{"name": one.name, "size": one.size, "md5": one.md5} for one in listed],
+        },
+        indent=1,
+    ).encode()

@@ -1,0 +1,64 @@
+"""Mounts as the agent sees them, whoever makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from datastores.contract import LeaseSpec
+from datastores.definitions import Definition
+from mount.errors import MountRefused
+
+
+@dataclass(frozen=True, slots=True)
+class MountWish:
+    """A place of a store that is to appear as a file or a folder."""
+
+    name: str
+    definition: Definition
+    place: str
+    at: Path
+    is_writable: bool
+    lease: LeaseSpec | None = None
+
+
+class Mounted(Protocol):
+    """A mount that somebody owns until it is released."""
+
+    def release(self, bound_seconds: float) -> None:
+        """Make durable what was written, then take the mount away; twice is fine.
+
+        `OutputFailed` when something is not in its store in time; the mount is gone all the same,
+        and what was written is still on the node.
+        """
+
+    def counters(self) -> Mapping[str, int | float]:
+        """What the mount did so far, for the data report."""
+
+
+class Mounter(Protocol):
+    """Whoever can mount on this node; its methods may be called from many threads."""
+
+    def refusal(self) -> str | None:
+        """Why nothing can be mounted here; None when mounting can be tried."""
+
+    def mount(self, wish: MountWish) -> Mounted:
+        """The place at its path, ready to use; a dead mount that is in the way is cleared first.
+
+        `MountRefused` when it cannot be mounted, other errors when the place cannot be had at all.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class NoMounter:
+    """Mounts nothing, for one reason."""
+
+    reason: str
+
+    def refusal(self) -> str:
+        return self.reason
+
+    def mount(self, wish: MountWish) -> Mounted:
+        raise MountRefused(str(wish.at), self.reason)

@@ -1,0 +1,35 @@
+"""What a caller may choose about an agent."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from datastores.storage.contract import Patience
+from mount.agent.mounting import Mounter, NoMounter
+
+
+class MountFallback(enum.Enum):
+    """What happens to a mount where nothing can be mounted."""
+
+    # Inputs are downloaded to the same path; outputs are written there and uploaded.
+    COPY = "copy"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One agent's settings; the defaults are a run in the foreground."""
+
+    mount_fallback: MountFallback = MountFallback.COPY
+    mounter: Mounter = field(default_factory=lambda: NoMounter("this agent has no mounter"))
+    # Where the script's two streams are shown.
+    stdout: int = 1
+    stderr: int = 2
+    patience: Patience = field(default_factory=Patience)
+    # How long a closed file of an output must stay as it is before it is sent.
+    quiet_seconds: float = 1.0
+    # How long to wait for the threads of transfers that were called off.
+    abandon_seconds: float = 3.0
+    # How long the release of a mount may take.
+    release_seconds: float = 60.0
