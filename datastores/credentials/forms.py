@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -130,6 +129,24 @@ def for_azure_sdk(
             raise _unfit_for_storage(credential, store)
 
 
+def for_own_requests(
+    credential: Credential, *, store: str
+) -> AccountKey | Sas | TokenCredential | None:
+    """What authorises requests that the project makes without a client of Azure's."""
+    match credential:
+        case Anonymous():
+            return None
+        case AccountKey():
+            return credential
+        case Sas(token):
+            _must_be_alive(token, store)
+            return credential
+        case _ if isinstance(credential, ENTRA_KINDS):
+            return token_credential(credential, store=store)
+        case _:
+            raise _unfit_for_storage(credential, store)
+
+
 def for_async_azure_sdk(
     credential: Credential, account: str, *, store: str
 ) -> AzureNamedKeyCredential | AzureSasCredential | AsyncTokenCredential | None:
@@ -147,6 +164,8 @@ class _AsyncTokens:
         self._tokens = tokens
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        import asyncio
+
         return await asyncio.to_thread(self._tokens.get_token, *scopes, **options)
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import tempfile
@@ -11,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import fsspec
@@ -34,7 +35,9 @@ from datastores.errors import (
 )
 from datastores.secret import Secret, masked, redact
 from datastores.storage.contract import ABSENT, Features, ObjectInfo, Page, Patience, Presence
+from datastores.storage.forks import renewed
 from datastores.storage.local import LocalStore
+from datastores.storage.local_file import translated
 from datastores.storage.verbs import pieces
 
 if TYPE_CHECKING:
@@ -57,7 +60,7 @@ def open_fsspec(definition: FsspecUrl, credential: Credential, patience: Patienc
     """The store at a URL; its storage options are the credential."""
     protocol = urlsplit(definition.url).scheme.rpartition("::")[2]
     if protocol in ("file", "local"):
-        return LocalStore(definition.name, Path(urlsplit(definition.url).path))
+        return renewed(LocalStore(definition.name, Path(urlsplit(definition.url).path)))
     options = _options(definition, credential)
     # Kept alive with the store, so that messages from libraries are masked by value.
     secrets = [Secret(text) for text in _texts(options)]
@@ -71,7 +74,7 @@ def open_fsspec(definition: FsspecUrl, credential: Credential, patience: Patienc
         raise DefinitionRejected(
             definition.name, redact(f"{error}; see the options of fsspec's {protocol}")
         ) from error
-    return FsspecStore(definition.name, definition.url, fs, root, protocol, secrets)
+    return renewed(FsspecStore(definition.name, definition.url, fs, root, protocol, secrets))
 
 
 class FsspecStore:
@@ -90,6 +93,7 @@ class FsspecStore:
         self.label = label
         self.identity = url.rstrip("/")
         self._fs = fs
+        self._fs_is_the_parents = False
         self._root = root.rstrip("/")
         self._in_one_step = protocol in IN_ONE_STEP
         self._secrets = secrets
@@ -121,12 +125,12 @@ class FsspecStore:
         metadata: Mapping[str, str] | None = None,  # noqa: ARG002  # see keeps_metadata
     ) -> ObjectInfo:
         path = self._path(key)
-        with tempfile.TemporaryFile(prefix="datastores-") as gathered:
+        with tempfile.NamedTemporaryFile(prefix="datastores-") as gathered:
             held = bytearray()
             for piece in pieces(body):
                 held += piece
                 if len(held) > IN_MEMORY_BYTES:
-                    gathered.write(held)
+                    self._put_by(key, gathered, held)
                     held.clear()
             if self.features.real_folders:
                 self._refuse_clash(key)
@@ -135,10 +139,8 @@ class FsspecStore:
             if not gathered.tell():
                 self._call(key, lambda: self._send(path, bytes(held), mode))
             else:
-                gathered.write(held)
-                gathered.flush()
-                local = f"/proc/self/fd/{gathered.fileno()}"
-                self._call(key, lambda: self._send(path, local, mode))
+                self._put_by(key, gathered, held)
+                self._call(key, lambda: self._send(path, gathered.name, mode))
         return self.stat(key)
 
     def delete(self, key: str) -> None:
@@ -161,14 +163,11 @@ class FsspecStore:
     def check(self, *, create: bool = False) -> None:
         if create:
             self._call(None, lambda: self._fs.makedirs(self._root, exist_ok=True))
-        try:
-            self._call(None, lambda: self._fs.ls(self._root, detail=False))
-        except NotFound:
-            # In an object store a folder without objects is not there; its bucket must be.
-            bucket = self._root.lstrip("/").partition("/")[0]
-            if not self._in_one_step or bucket == self._root:
-                raise
-            self._call(None, lambda: self._fs.ls(bucket, detail=False))
+        self._must_be_there()
+
+    def renew(self) -> None:
+        """In a forked child: fsspec's threads and connections are the parent's."""
+        self._fs_is_the_parents = True
 
     def close(self) -> None:
         """Sessions are closed by fsspec, when the file system is collected."""
@@ -190,6 +189,13 @@ class FsspecStore:
             now = None
         if now != info.version:
             raise PreconditionFailed(self.label, info.key, "read it again")
+
+    def _put_by(self, key: str, gathered: IO[bytes], held: bytearray) -> None:
+        try:
+            gathered.write(held)
+            gathered.flush()
+        except OSError as error:
+            raise translated(self.label, key, error) from error
 
     def _send(self, path: str, body: bytes | str, mode: str) -> None:
         target = path if self._in_one_step else self._aside(path)
@@ -215,8 +221,12 @@ class FsspecStore:
     def _children(self, place: str, start: str = "") -> tuple[Sequence[ObjectInfo], Sequence[str]]:
         try:
             above = self._path(place) if place else self._root
+        except (NameRejected, Unsupported):
+            return [], []  # no key begins like this
+        try:
             entries = self._call(place or None, lambda: self._fs.ls(above, detail=True))
-        except (NotFound, NameRejected, Unsupported):
+        except NotFound:
+            self._must_be_there()
             return [], []
         objects: dict[str, ObjectInfo] = {}
         folders: set[str] = set()
@@ -229,6 +239,17 @@ class FsspecStore:
                 elif not entry["name"].endswith("/"):
                     objects[key] = _listed(key, entry)
         return [objects[key] for key in sorted(objects)], sorted(folders)
+
+    def _must_be_there(self) -> None:
+        """`NotFound` unless there is a place that holds nothing, or something."""
+        try:
+            self._call(None, lambda: self._fs.ls(self._root, detail=False))
+        except NotFound:
+            # In an object store a folder without objects is not there; its bucket must be.
+            bucket = self._root.lstrip("/").partition("/")[0]
+            if not self._in_one_step or bucket == self._root:
+                raise
+            self._call(None, lambda: self._fs.ls(bucket, detail=False))
 
     def _name_below(self, above: str, path: str) -> str | None:
         """The name of a direct child; None for the folder itself, which some stores list."""
@@ -289,6 +310,12 @@ class FsspecStore:
 
     def _call(self, key: str | None, act: Callable[[], T]) -> T:
         try:
+            if self._fs_is_the_parents:
+                old = self._fs
+                self._fs = type(old)(
+                    *old.storage_args, **old.storage_options, skip_instance_cache=True
+                )
+                self._fs_is_the_parents = False
             return act()
         except DatastoresError:
             raise
@@ -427,6 +454,24 @@ def _nanoseconds(modified: object) -> int | None:
     return None
 
 
+# What waiting does not cure. Some libraries put a service's words into these numbers: s3fs says
+# EINVAL for a bucket that cannot have its name.
+_LASTING = frozenset(
+    [
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.ENAMETOOLONG,
+        errno.EINVAL,
+        errno.EILSEQ,
+        errno.EROFS,
+        errno.EFBIG,
+        errno.EMSGSIZE,
+        errno.ENOSYS,
+        errno.EOPNOTSUPP,
+    ]
+)
+
+
 def _translated(  # noqa: PLR0911  # a table
     label: str, key: str | None, error: Exception
 ) -> DatastoresError:
@@ -440,8 +485,13 @@ def _translated(  # noqa: PLR0911  # a table
             return PermissionDenied(label, key, why)
         case NotImplementedError() | IsADirectoryError():
             return Unsupported(label, key, f"fsspec's file system says: {why}")
-        case OSError() | TimeoutError() | EOFError():
+        case OSError(errno=number) if number in _LASTING:
+            return translated(label, key, OSError(number, why))
+        case OSError() | EOFError():
             return Unavailable(label, key, why)
+    status = _status_of(error)
+    if 400 <= status < 500 and status not in (408, 425, 429):
+        return _refused(label, key, status, why)
     # Network libraries under fsspec do not agree on a base class; these names they do share.
     if any(
         word in type(error).__name__ for word in ("Connection", "Timeout", "Endpoint", "Client")
@@ -450,3 +500,21 @@ def _translated(  # noqa: PLR0911  # a table
     if "Credentials" in type(error).__name__:
         return CredentialRefused(label, f"{why}; give it as a storage option")
     return StoreError(label, key, f"{type(error).__name__}: {why}; see fsspec's documentation")
+
+
+def _status_of(error: Exception) -> int:
+    """The HTTP status that the error of a network library carries; 0 for none."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):  # botocore
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:  # requests and gcsfs; aiohttp
+        status = getattr(response, "status_code", None) or getattr(error, "status", None)
+    return status if isinstance(status, int) else 0
+
+
+def _refused(label: str, key: str | None, status: int, why: str) -> DatastoresError:
+    if status == 404:
+        return NotFound(label, key)
+    if status in (401, 403):
+        return PermissionDenied(label, key, f"{why}; ask for access, or give other options")
+    return Unsupported(label, key, f"the service says: {why}; check the name and the options")

@@ -176,7 +176,8 @@ class Store(Protocol):
     def list(self, prefix: str = "") -> Iterator[Page]:
         """Every object whose key starts with this text, `folders` empty; pages arrive lazily.
 
-        A `next` that raised a temporary error may be called again and asks for the same page.
+        A listing that raised is over, unless it has a true attribute `resumable`: its `next` may
+        then be called again after a temporary error, and asks for the same page.
         """
 
     def list_folder(self, place: str = "") -> Iterator[Page]:
@@ -248,7 +249,11 @@ class Copying(Protocol):
         """An address that reads this object without a credential; None if none can be made."""
 
     def copy_from(self, url: str, key: str, size: int) -> ObjectInfo:
-        """Copy from another store's signed address; `Unsupported` if the service refuses it."""
+        """Copy from another store's signed address; `Unsupported` if the service refuses it.
+
+        `PreconditionFailed` when the source has another size by now. A service that copies large
+        objects in the background shows an empty object until it is done.
+        """
 
 
 class Folders(Protocol):

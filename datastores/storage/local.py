@@ -163,6 +163,10 @@ class LocalStore:
         except OSError as error:
             self._fail(None, error)
 
+    def renew(self) -> None:
+        """In a forked child: the lock may be held by a thread of the parent."""
+        self._placing = threading.Lock()
+
     def close(self) -> None:
         """Leave no empty temporary folder behind."""
         with contextlib.suppress(OSError):  # another process may be writing, or have removed it
@@ -188,7 +192,11 @@ class LocalStore:
     def copy(self, key: str, new_key: str) -> ObjectInfo:
         target = self._path_of_entry(new_key)
         with self.read(key) as source, self._temporary(new_key) as (fd, temporary):
-            if not copy_in_kernel(source.fileno(), fd, source.info.size):
+            try:
+                is_copied = copy_in_kernel(source.fileno(), fd, source.info.size)
+            except OSError as error:
+                self._fail(new_key, error)
+            if not is_copied:
                 for piece in source:
                     self._write_all(new_key, fd, memoryview(piece))
             source.confirm()
@@ -274,8 +282,12 @@ class LocalStore:
         try:
             yield fd, path
         finally:
-            os.close(fd)
-            path.unlink(missing_ok=True)
+            try:
+                os.close(fd)
+            except OSError as error:
+                self._fail(key, error)
+            finally:
+                path.unlink(missing_ok=True)
 
     def _create(self, path: Path) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

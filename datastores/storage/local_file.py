@@ -10,6 +10,7 @@ from typing import Self
 
 from datastores.errors import (
     Corrupted,
+    DiskFull,
     NotFound,
     PermissionDenied,
     PreconditionFailed,
@@ -55,7 +56,11 @@ class LocalStream:
 
     def confirm(self) -> None:
         """Raise `PreconditionFailed` if the file was changed in place since it was opened."""
-        if info_of(self.info.key, os.fstat(self.fileno())).version != self.info.version:
+        try:
+            now = info_of(self.info.key, os.fstat(self.fileno()))
+        except OSError as error:
+            raise translated(self._label, self.info.key, error) from error
+        if now.version != self.info.version:
             raise PreconditionFailed(self._label, self.info.key, "read it again")
 
     def close(self) -> None:
@@ -88,7 +93,11 @@ def translated(  # noqa: PLR0911  # a table
         case errno.ENOENT | errno.ENOTDIR:
             return NotFound(label, key)
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return PermissionDenied(label, key, f"{why}; ask for access to {error.filename}")
+            return PermissionDenied(
+                label, key, f"{why}; ask for access to {error.filename or 'it'}"
+            )
+        case errno.ENOSPC | errno.EDQUOT:
+            return DiskFull(label, key, f"{why}; free space, then run it again")
         case errno.ENAMETOOLONG:
             return Unsupported(label, key, "a name in it is longer than 255 bytes; shorten it")
         case errno.EXDEV:
@@ -97,17 +106,22 @@ def translated(  # noqa: PLR0911  # a table
             )
         case errno.EILSEQ | errno.EINVAL:
             return Unsupported(label, key, f"the file system refuses this ({why}); rename it")
+        case errno.ENOSYS | errno.EOPNOTSUPP | errno.EFBIG | errno.EMSGSIZE:
+            return Unsupported(label, key, f"{why}; use another store for it")
         case number if number in _PASSING:
             return Unavailable(label, key, why)
-    return StoreError(label, key, f"{why}; free space or see to the disk")
+    return StoreError(label, key, f"{why}; see to the disk")
 
 
 def copy_in_kernel(source: int, target: int, size: int) -> bool:
     """Copy without the bytes passing through here; shares them where the file system can."""
+    copy = getattr(os, "copy_file_range", None)  # Linux has it, macOS does not
+    if copy is None:
+        return False
     copied = 0
     try:
         while copied < size:
-            step = os.copy_file_range(source, target, size - copied, copied, copied)
+            step = copy(source, target, size - copied, copied, copied)
             if step == 0:
                 return False
             copied += step

@@ -18,6 +18,7 @@ from datastores.definitions import (
 )
 from datastores.errors import Unsupported
 from datastores.storage.contract import Patience, Store
+from datastores.storage.forks import renewed
 from datastores.storage.retrying import OnPause, RetryingStore
 
 DBFS_ROOT = Path("/dbfs")
@@ -78,7 +79,7 @@ def open_folder(label: str, root: Path) -> Store:
     """A local folder as a store."""
     from datastores.storage.local import LocalStore
 
-    return LocalStore(label, root)
+    return renewed(LocalStore(label, root))
 
 
 def open_dbfs(definition: Dbfs, root: Path) -> Store:

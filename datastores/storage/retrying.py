@@ -48,6 +48,7 @@ OnPause: TypeAlias = Callable[[str, float | None], None]
 FIRST_CEILING_SECONDS = 0.25
 LAST_CEILING_SECONDS = 20.0
 
+_GIVEN_UP = "a step of it was repeated until patience ended"
 _MAY_BE_OURS = "an earlier attempt, whose answer was lost, may have done it; look before you go on"
 
 
@@ -73,7 +74,7 @@ class _Effort:
     def pause_or_raise(self, error: DatastoresError) -> None:
         """Wait before the next attempt; raises the error when there is no sense in one."""
         self.attempts += 1
-        if not error.temporary:
+        if not error.temporary or _GIVEN_UP in getattr(error, "__notes__", ()):
             raise error
         pause = self._pause_seconds(error)
         spent = self.clock() - self.started
@@ -110,8 +111,9 @@ class RetryingStore:
     """The inner store; temporary failures are tried again within `patience`.
 
     A broken read goes on at the byte it reached, in the same version. A listing that breaks goes
-    on behind the last key when keys came in order. A write is tried again when its body can be
-    sent again (bytes, a list of pieces), not when it is an iterator. `on_pause` is told the store's
+    on with the same page where it is resumable, else behind the last key when keys came in order. A write is tried again when its body can be
+    sent again (bytes, a list of pieces), not when it is an iterator; stores that send it in many
+    requests repeat each of those themselves (`patiently`). `on_pause` is told the store's
     identity and what wait it asked for, so that others may slow down as well.
     """
 
@@ -228,6 +230,9 @@ class RetryingStore:
             try:
                 page = next(pages, None)
             except DatastoresError as error:
+                if getattr(pages, "resumable", False):
+                    effort.pause_or_raise(error)
+                    continue
                 if not seen.in_order:
                     raise
                 effort.pause_or_raise(error)
@@ -236,8 +241,12 @@ class RetryingStore:
                 continue
             if page is None:
                 return
-            yield seen.unseen(page)
-            effort.restart()
+            fresh = seen.unseen(page)
+            yield fresh
+            # Pages that were shown before achieve nothing, or a listing that always breaks at one
+            # place would never end.
+            if fresh.objects or fresh.folders or not seen.resuming:
+                effort.restart()
 
 
 @dataclass(slots=True)
@@ -428,6 +437,22 @@ class RetryingFolders:
 
     def remove_folder(self, place: str) -> None:
         self.store.effort("remove_folder", place).run(lambda: self.inner.remove_folder(place))
+
+
+def patiently(what: str, key: str, patience: Patience, act: Callable[[], T]) -> T:
+    """Do one step of a long write, again after temporary failures.
+
+    For stores that send a body in many requests: one that comes once cannot be sent again as a
+    whole. When this gives up, a `RetryingStore` around the store does, too.
+    """
+    clock = time.monotonic
+    effort = _Effort(what, key, patience, time.sleep, clock, random.random, lambda _: None, clock())
+    try:
+        return _doubting(effort, act)
+    except DatastoresError as error:
+        if error.temporary:
+            error.add_note(_GIVEN_UP)
+        raise
 
 
 def _doubting(effort: _Effort, act: Callable[[], T]) -> T:

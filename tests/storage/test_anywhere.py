@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from datastores.credentials.kinds import AccountKey, Anonymous, StorageOptions
 from datastores.definitions import FsspecUrl
 from datastores.errors import (
     CredentialRefused,
     DefinitionRejected,
+    DiskFull,
     NotFound,
+    PermissionDenied,
     PreconditionFailed,
+    StoreError,
     Unavailable,
+    Unsupported,
 )
 from datastores.names import DatastoreName
 from datastores.secret import Secret
-from datastores.storage.anywhere import IN_MEMORY_BYTES, open_fsspec
+from datastores.storage.anywhere import IN_MEMORY_BYTES, FsspecStore, open_fsspec
 from datastores.storage.contract import Patience, Store
 from datastores.storage.local import LocalStore
 from datastores.storage.verbs import remove_below
 from tests.contracts.store_contract import StoreContract, content, keys
+from tests.registry.processes import forked
 from tests.servers.s3 import S3Server
 
 SCRATCH = DatastoreName.parse("scratch")
@@ -172,3 +181,108 @@ def test_other_credentials_are_refused() -> None:
     """An account key is no storage option."""
     with pytest.raises(CredentialRefused, match="AccountKey"):
         open_fsspec(FsspecUrl(SCRATCH, "memory://x"), AccountKey(Secret("k" * 9)), Patience())
+
+
+@pytest.mark.parametrize("place", ["", "some/place"])
+def test_listing_of_a_missing_root(s3_server: S3Server, place: str) -> None:
+    """A listing of a bucket or root that is not there raises; it is not an empty listing."""
+    for store in (
+        s3_store(s3_server, f"absent{next(numbers)}"),
+        memory_store(f"/absent{next(numbers)}"),
+    ):
+        with pytest.raises(NotFound):
+            list(store.list(f"{place}/" if place else ""))
+        with pytest.raises(NotFound):
+            list(store.list_folder(place))
+
+
+def test_listing_of_an_empty_place(s3_server: S3Server) -> None:
+    """Below a bucket that is there, a place without objects is empty."""
+    bucket = f"empty{next(numbers)}"
+    s3_server.make_bucket(bucket)
+    store = s3_store(s3_server, f"{bucket}/some/folder")
+
+    assert (keys(store.list()), keys(store.list("place/")), keys(store.list_folder("place"))) == (
+        [],
+        [],
+        [],
+    )
+
+
+def test_listing_that_cannot_be_made() -> None:
+    """A file system that cannot list says so; its listing is not empty."""
+
+    class Blind(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+        def ls(self, path: str, detail: bool = True, **options: object) -> NoReturn:
+            raise NotImplementedError
+
+    store = FsspecStore("blind", "memory://x", Blind(), "/x", "memory", [])
+
+    with pytest.raises(Unsupported):
+        list(store.list())
+
+
+class ClientError(Exception):
+    """An error that carries an answer, as botocore's does."""
+
+    def __init__(self, status: int) -> None:
+        self.response = {"ResponseMetadata": {"HTTPStatusCode": status}}
+        super().__init__(f"status {status}")
+
+
+@pytest.mark.parametrize(
+    ("error", "want"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), DiskFull),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), DiskFull),
+        (OSError(errno.ENAMETOOLONG, "File name too long"), Unsupported),
+        (OSError(errno.EINVAL, "The specified bucket is not valid."), Unsupported),
+        (OSError(errno.EROFS, "Read-only file system"), PermissionDenied),
+        (OSError(errno.EBUSY, "Slow down"), Unavailable),
+        (OSError(errno.EIO, "Input/output error"), Unavailable),
+        (ConnectionResetError("reset"), Unavailable),
+        (ClientError(400), Unsupported),
+        (ClientError(403), PermissionDenied),
+        (ClientError(404), NotFound),
+        (ClientError(429), Unavailable),
+        (ClientError(503), Unavailable),
+    ],
+    ids=str,
+)
+def test_refusals_of_a_file_system(error: Exception, want: type[StoreError]) -> None:
+    """What waiting does not cure is not temporary; what it may cure is."""
+
+    class Refusing(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+        def info(self, path: str, **options: object) -> NoReturn:
+            raise error
+
+    store = FsspecStore("refusing", "memory://x", Refusing(), "/x", "memory", [])
+
+    with pytest.raises(StoreError) as caught:
+        store.stat("file")
+
+    assert (type(caught.value), caught.value.key) == (want, "file")
+
+
+def test_bucket_that_cannot_have_its_name(s3_server: S3Server) -> None:
+    """A bucket whose name no service takes is refused for good."""
+    store = s3_store(s3_server, "Not_A_Bucket!")
+
+    with pytest.raises(StoreError) as caught:
+        store.check(create=True)
+
+    assert not caught.value.temporary
+
+
+def test_large_body_that_finds_no_room_on_disk() -> None:
+    """A body that cannot be gathered on this machine's disk is an error of the store."""
+    store = memory_store(f"/large{next(numbers)}")
+    body = [b"x" * 1024 * 1024] * (IN_MEMORY_BYTES // 1024 // 1024 + 2)
+
+    def write() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+        with pytest.raises(StoreError) as caught:
+            store.write("file", body)
+        assert (caught.value.store, caught.value.key) == ("scratch", "file")
+
+    assert forked(write) == 0

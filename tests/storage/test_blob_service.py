@@ -17,7 +17,13 @@ from azure.core.credentials import AccessToken
 
 from datastores.credentials.kinds import Anonymous
 from datastores.definitions.azure_storage import BlobContainer
-from datastores.errors import CredentialMissing, Unavailable
+from datastores.errors import (
+    CredentialMissing,
+    DatastoresError,
+    NotFound,
+    PreconditionFailed,
+    Unavailable,
+)
 from datastores.names import DatastoreName
 from datastores.storage.blob.blocks import BlobStaging
 from datastores.storage.blob.copies import BlobCopying
@@ -28,6 +34,8 @@ from datastores.storage.blob.place import place_of
 from datastores.storage.blob.store import BlobStore, open_blob
 from datastores.storage.blob.wire import Wire
 from datastores.storage.contract import ObjectInfo, Page, Patience, Store
+from datastores.storage.retrying import RetryingStore
+from tests.registry.processes import forked
 
 SHORT = Patience(connect_seconds=1.0, read_seconds=1.0)
 MODIFIED = "Sat, 21 Nov 2026 05:00:00 GMT"
@@ -281,6 +289,84 @@ def test_refusal_of_a_token_comes_through(service: Service) -> None:
     assert "nobody is logged in" in str(caught.value)
 
 
+def taking_blocks(failing: set[str], sent: dict[str, int]) -> Callable[[Request], None]:
+    """Answers to an upload in blocks; the first request of each of these kinds fails."""
+
+    def answer(request: Request) -> None:
+        block = request.query["comp"] == "block"
+        name = str(request.headers["Content-Length"]) if block else "commit"
+        sent[name] = sent.get(name, 0) + 1
+        request.say(503 if name in failing and sent[name] == 1 else 201)
+
+    return answer
+
+
+MIB = 1024 * 1024
+
+
+def test_block_of_a_large_body_is_sent_again(service: Service, store: Store) -> None:
+    """A large body that comes once survives failures on its way: what failed is sent again."""
+    sent: dict[str, int] = {}
+    small, large = str(MIB), str(8 * MIB)
+    service.answer = taking_blocks({small, "commit"}, sent)
+
+    made = store.write("a", (b"x" * MIB for _ in range(9)))
+
+    assert made.size == 9 * MIB
+    assert sent == {large: 1, small: 2, "commit": 2}
+
+
+def test_block_that_always_fails_is_given_up_once(service: Service) -> None:
+    """When a block's attempts are used up, the whole body is not begun again."""
+    patience = Patience(connect_seconds=1, read_seconds=1, attempts=2)
+    plain = open_blob(definition(service), Anonymous(), patience)
+    service.answer = lambda request: request.say(503)
+
+    with pytest.raises(Unavailable):
+        RetryingStore(plain, patience, jitter=lambda: 0.0).write("a", b"x" * 9 * MIB)
+
+    plain.close()
+    assert len(service.asked) == 2
+
+
+def test_refusal_of_a_token_is_told_to_each_who_waited(service: Service) -> None:
+    """Every read that a token provider refused gets that refusal, in whatever order they end."""
+    service.answer = lambda request: request.say(404)
+    readers = 8
+    together = threading.Barrier(readers)
+
+    def refuse() -> dict[str, Any]:
+        raise CredentialMissing("pictures", "nobody is logged in; log in")
+
+    def read(store: Store) -> type[BaseException]:
+        together.wait(30)
+        with pytest.raises(DatastoresError) as caught:
+            store.read("a")
+        return caught.type
+
+    with store_with(service, None, refuse) as store, ThreadPoolExecutor(readers) as pool:
+        kinds = list(pool.map(read, [store] * readers))
+
+    assert kinds == [CredentialMissing] * readers
+
+
+def test_refusal_of_a_token_is_not_told_to_others(service: Service) -> None:
+    """A refusal that one read met does not become the error of another that failed by itself."""
+    fast = Fast(place_of(definition(service), Anonymous()), dict, SHORT)
+
+    def refuse() -> dict[str, Any]:
+        raise CredentialMissing("pictures", "nobody is logged in; log in")
+
+    with pytest.raises(CredentialMissing) as refusal:
+        fast._watched(refuse)()
+    told = [
+        fast.failure("a", OSError("status code: 404 Not Found")),
+        fast.failure("b", OSError(f"External Exception: {refusal.value}")),
+    ]
+
+    assert [type(error) for error in told] == [NotFound, CredentialMissing]
+
+
 def listed(*names: str, next_marker: str = "") -> bytes:
     """A page of a listing in the service's form."""
     blobs = "".join(
@@ -370,6 +456,43 @@ def test_listing_goes_on_after_a_failure(service: Service, store: Store) -> None
     assert got == [page("a"), page("b"), page("c")]
 
 
+def test_listing_is_not_begun_again(service: Service, store: Store) -> None:
+    """Retrying asks for the page that failed alone, not for those before it."""
+    failures = iter([True, False])
+    asked: list[str] = []
+
+    def answer(request: Request) -> None:
+        marker = request.query.get("marker", "")
+        asked.append(marker)
+        if marker == "m2" and next(failures):
+            request.say(503)
+        else:
+            request.say(200, PAGES[marker])
+
+    service.answer = answer
+
+    got = list(RetryingStore(store, SHORT, jitter=lambda: 0.0).list())
+
+    assert got == [page("a"), page("b"), page("c")]
+    assert asked == ["", "m1", "m2", "m2"]
+
+
+def test_listing_of_a_parent_goes_on_in_its_child(service: Service, store: Store) -> None:
+    """A forked child lists, and goes on with a listing whose next page its parent asked for."""
+    service.answer = lambda request: request.say(200, PAGES[request.query.get("marker", "")])
+    begun = store.list()
+    first = next(begun)
+
+    def go_on() -> None:
+        assert list(begun) == [page("b"), page("c")]
+        assert list(store.list()) == [page("a"), page("b"), page("c")]
+
+    code = forked(go_on)
+
+    assert (first, code) == (page("a"), 0)
+    assert list(begun) == [page("b"), page("c")]
+
+
 def test_listing_that_is_no_xml(service: Service, store: Store) -> None:
     """A page that a proxy damaged is unavailable, not an empty listing."""
     service.answer = lambda request: request.say(200, PAGES[""][:-30])
@@ -433,3 +556,122 @@ def test_copy_that_stands_still_is_given_up(service: Service, store: Store) -> N
     assert "stood still at 1/3" in str(caught.value)
     assert time.monotonic() - began < 5
     assert service.asked[-1] == "/acme/images/copy?comp=copy&copyid=1"
+
+
+def copied_in_the_background(
+    looks: list[tuple[int, dict[str, str]]], body: bytes = b"abc"
+) -> Callable[[Request], None]:
+    """Answers to one copy that takes time, and to the looks at it."""
+    answers = iter(looks)
+    begun = iter([True])
+
+    def answer(request: Request) -> None:
+        if request.command == "HEAD":
+            status, headers = next(answers)
+            request.say(status, body, **headers)
+        elif next(begun, False):
+            request.say(202, x_ms_copy_id="1", x_ms_copy_status="pending")
+        else:
+            request.say(409, x_ms_error_code="PendingCopyOperation")
+
+    return answer
+
+
+DONE = {"x_ms_copy_id": "1", "x_ms_copy_status": "success"}
+
+
+def test_look_at_a_copy_that_fails_is_repeated(service: Service, store: Store) -> None:
+    """A look at a copy under way that fails is repeated; the copy is not begun again."""
+    service.answer = copied_in_the_background([(503, {}), (503, {}), (200, DONE)])
+    copying = RetryingStore(store, SHORT, jitter=lambda: 0.0).copying
+    assert copying
+
+    made = copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+
+    assert made == ObjectInfo("copy", 3, MODIFIED_NS, "0x1")
+    assert len(service.asked) == 4
+
+
+def test_looks_at_a_copy_are_bounded(service: Service, store: Store) -> None:
+    """A copy that nobody can look at is given up within the patience."""
+    service.answer = copied_in_the_background([(503, {})] * 1000)
+    assert store.copying
+    began = time.monotonic()
+
+    with pytest.raises(Unavailable):
+        store.copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+
+    assert time.monotonic() - began < 5
+
+
+def test_copy_onto_a_copy_under_way_is_temporary(service: Service, store: Store) -> None:
+    """While another copy is under way the service refuses a second one, for the time being."""
+    service.answer = lambda request: request.say(409, x_ms_error_code="PendingCopyOperation")
+    assert store.copying
+
+    with pytest.raises(Unavailable):
+        store.copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+
+
+@pytest.mark.parametrize("headers", [{}, {"x_ms_copy_id": "2", "x_ms_copy_status": "success"}])
+def test_object_of_another_writer_is_not_the_copy(
+    service: Service, store: Store, headers: dict[str, str]
+) -> None:
+    """What somebody else put in the copy's place is not given back as the copy."""
+    service.answer = copied_in_the_background([(200, headers)])
+    assert store.copying
+
+    with pytest.raises(PreconditionFailed):
+        store.copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+
+
+def test_copy_in_one_step_that_was_replaced(service: Service, store: Store) -> None:
+    """What replaced a copy between its end and the look at it is not given back as the copy."""
+    headers = {"x_ms_copy_id": "1", "x_ms_copy_status": "success"}
+    service.answer = lambda request: request.say(
+        202 if request.command == "PUT" else 200, b"abc", ETag=f'"{request.command}"', **headers
+    )
+    assert store.copying
+
+    with pytest.raises(PreconditionFailed):
+        store.copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+
+
+def test_copy_of_a_source_that_grew(service: Service, store: Store) -> None:
+    """A copy of another size than expected says that the source changed, and is made once."""
+    service.answer = copied_in_the_background([(200, DONE)], body=b"abcd")
+    copying = RetryingStore(store, SHORT, jitter=lambda: 0.0).copying
+    assert copying
+
+    with pytest.raises(PreconditionFailed):
+        copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+
+    assert len(service.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "asks"),
+    [(3, ["true", None]), (256 * 1024 * 1024, ["true", None]), (256 * 1024 * 1024 + 1, [None])],
+)
+def test_copies_are_made_in_one_step_where_they_can(
+    service: Service, store: Store, size: int, asks: list[str | None]
+) -> None:
+    """Up to 256 MiB the service is asked for a copy in one step, then for one in the background."""
+    asked: list[str | None] = []
+
+    def answer(request: Request) -> None:
+        if request.command == "HEAD":
+            request.promise(200, size, x_ms_copy_id="1", x_ms_copy_status="success")
+            return
+        asked.append(request.headers["x-ms-requires-sync"])
+        if asked[-1]:
+            request.say(409, x_ms_error_code="InvalidSourceBlobType")
+        else:
+            request.say(202, x_ms_copy_id="1", x_ms_copy_status="pending")
+
+    service.answer = answer
+    assert store.copying
+
+    made = store.copying.copy_from("https://elsewhere.invalid/x", "copy", size)
+
+    assert (made.size, asked) == (size, asks)

@@ -316,7 +316,7 @@ def test_retry_after_as_a_date() -> None:
 def test_failed_upload_leaves_nothing(files_server: FilesServer) -> None:
     """When the service fails at any step of a write, the old file stays and no part is left."""
     share = files_server.share()
-    with opened(files_server, share) as store:
+    with opened(files_server, share, patience=Patience(attempts=1)) as store:
         store.write("d/a", b"old")
         for comp in ("range", "rename"):
             files_server.fail_next(500, "InternalError", when=wants("PUT", f"{share}/d", comp=comp))
@@ -326,12 +326,26 @@ def test_failed_upload_leaves_nothing(files_server: FilesServer) -> None:
             assert (files_server.names(share), content(store, "d/a")) == (["d/", "d/a"], b"old")
 
 
+def test_step_of_an_upload_is_repeated(files_server: FilesServer) -> None:
+    """A body that comes once survives failures on its way: what failed is sent again."""
+    share = files_server.share()
+    body = [b"x" * 4 * 1024 * 1024, b"y" * 100]
+    with opened(files_server, share) as store:
+        for comp in ("range", "properties"):
+            when = wants("PUT", share, comp=comp)
+            files_server.fail_next(500, "InternalError", when=when)
+
+        store.write("a", iter(body))
+
+        assert content(store, "a") == b"".join(body)
+
+
 def test_rest_of_an_upload_is_hidden(
     files_server: FilesServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A part that cannot be removed is logged, and neither listed nor reachable."""
     share = files_server.share()
-    with opened(files_server, share) as store:
+    with opened(files_server, share, patience=Patience(attempts=1)) as store:
         store.write("d/a", b"old")
         files_server.fail_next(500, "InternalError", when=wants("PUT", f"{share}/d", comp="range"))
         files_server.fail_next(500, "InternalError", when=wants("DELETE", f"{share}/d"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,14 +13,17 @@ import pytest
 
 from datastores.errors import (
     Corrupted,
+    DiskFull,
     NameRejected,
     NotFound,
     PermissionDenied,
     PreconditionFailed,
     StoreError,
+    Unsupported,
 )
 from datastores.storage.contract import Store
 from datastores.storage.local import STALE_SECONDS, TEMPORARY, LocalStore
+from datastores.storage.local_file import translated
 from tests.contracts.store_contract import (
     NINE_MIB,
     CopyingContract,
@@ -29,6 +34,7 @@ from tests.contracts.store_contract import (
     folder_names,
     keys,
 )
+from tests.registry.processes import forked
 
 
 class TestLocalStore(RenamingContract, CopyingContract, FoldersContract, StoreContract):
@@ -255,3 +261,43 @@ def test_identity_is_the_real_place(root: Path) -> None:
     identities = {LocalStore(name, root.parent / name).identity for name in ("alias", "root")}
 
     assert identities == {root.as_uri()}
+
+
+def test_copy_that_the_disk_refuses(store: LocalStore) -> None:
+    """A copy that the file system breaks off is an error of the store, and leaves nothing."""
+    store.write("source", b"x" * 100_000)
+
+    def copy() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+        with pytest.raises(Unsupported) as caught:
+            store.copy("source", "copy")
+        assert (caught.value.store, caught.value.key) == (store.label, "copy")
+
+    assert forked(copy) == 0
+    assert keys(store.list()) == ["source"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk(number: int) -> None:
+    """A disk or quota that is full is said to be full, and is not tried again."""
+    error = translated("scratch", "file", OSError(number, os.strerror(number)))
+
+    assert (type(error), error.store, error.key, error.temporary) == (
+        DiskFull,
+        "scratch",
+        "file",
+        False,
+    )
+
+
+def test_copy_without_help_of_the_kernel(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system cannot copy by itself, as on macOS, the bytes are copied by hand."""
+    body = os.urandom(3 * 1024 * 1024)
+    store.write("source", body)
+    monkeypatch.delattr(os, "copy_file_range")
+
+    made = store.copy("source", "copy")
+
+    assert (made.size, content(store, "copy")) == (len(body), body)

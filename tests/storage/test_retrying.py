@@ -82,13 +82,16 @@ class TestRetryingStore(
 class TestRetryingUnderFaults(
     StagingContract, RenamingContract, CopyingContract, FoldersContract, StoreContract
 ):
-    """Every promise while each third read, stat, listing page and delete fails once."""
+    """Every promise while each third read, stat and delete fails once, and listings ever later."""
 
     @pytest.fixture
     def store(self) -> Iterator[Store]:
         faulty = FaultyStore(MemoryStore("scratch", page_size=7))
-        for method in ("stat", "list", "list_folder", "delete", "stage", "staged", "copy"):
+        for method in ("stat", "delete", "stage", "staged", "copy"):
             faulty.plan(method, Fault(error=busy()), nth=range(1, 400, 3))
+        for method in ("list", "list_folder"):
+            # Each time it comes two pages further, counted from its beginning.
+            faulty.plan(method, Fault(error=busy()), nth=[n * n for n in range(1, 20)])
         faulty.plan("read", Fault(break_at=5, break_error=busy()), nth=range(1, 400, 3))
         faulty.plan("read", Fault(truncate_at=MIDDLE), nth=range(2, 400, 3))
         time = FakeTime()
@@ -372,6 +375,32 @@ def test_broken_folder_listing_goes_on(faulty: FaultyStore, time: FakeTime) -> N
         f"d/sub{n}" for n in range(7)
     ]
     assert len(time.pauses) == 2
+
+
+def test_listing_that_always_breaks_at_one_place(faulty: FaultyStore, time: FakeTime) -> None:
+    """A listing whose second page never comes ends after the attempts, though its first does."""
+    for n in range(6):
+        faulty.inner.write(f"d/{n}", b"x")
+    faulty.plan("list", Fault(error=busy()), nth=range(2, 200, 2))
+    pages = retrying(faulty, time, attempts=3).list("d/")
+
+    with pytest.raises(Unavailable):
+        list(pages)
+
+    assert (faulty.count("list"), time.pauses) == (6, [0.25, 0.5])
+
+
+def test_progress_of_a_listing_renews_patience(faulty: FaultyStore, time: FakeTime) -> None:
+    """A listing may break more often than `attempts`, as long as new keys come in between."""
+    want = [f"d/{n:02d}" for n in range(12)]
+    for key in want:
+        faulty.inner.write(key, b"x")
+    # Each time it comes one page further: the pages before are shown again.
+    faulty.plan("list", Fault(error=busy()), nth=[2, 5, 9])
+
+    got = keys(retrying(faulty, time, attempts=2).list("d/"))
+
+    assert (got, time.pauses) == (want, [0.25, 0.25, 0.25])
 
 
 def test_delete_is_tried_again(faulty: FaultyStore, time: FakeTime) -> None:

@@ -27,7 +27,7 @@ from datastores.errors import (
     Unavailable,
     Unsupported,
 )
-from datastores.secret import Secret
+from datastores.secret import Foreign, Secret
 from datastores.storage.contract import Patience, Store
 from datastores.storage.webhdfs import open_gen1
 from datastores.storage.webhdfs.failures import OUTAGES, WRONG_REQUESTS, Answer, refused
@@ -369,3 +369,36 @@ def test_every_exception_of_requests_is_placed() -> None:
 def test_answers_have_their_errors(answer: Answer, kind: type[DatastoresError]) -> None:
     """Each answer of the server is the error by which a person knows what to do."""
     assert type(refused("lake", "host", "a", answer)) is kind
+
+
+def test_no_variable_holds_the_token(gen1_server: Gen1Server) -> None:
+    """When a request fails, no frame of this package on the way has the token in a variable."""
+    token = gen1_server.token()
+    url = gen1_server.store()
+    gen1_server.fail_next(503, "RetriableException")
+    with opened(url, token) as store, pytest.raises(Unavailable) as caught:
+        store.stat("a")
+
+    variables = [
+        repr(value)
+        for step in caught.traceback
+        if "datastores" in str(step.path)
+        for value in step.frame.f_locals.values()
+    ]
+
+    assert variables
+    assert not [text for text in variables if token.token.reveal() in text]
+
+
+def test_broken_body_brings_no_frames_of_a_library(gen1_server: Gen1Server) -> None:
+    """The cause of a read that broke off is masked: no frame of the library comes with it."""
+    url = gen1_server.store()
+    with opened(url, gen1_server.token()) as store:
+        store.write("a", b"x" * 100)
+        gen1_server.answer_next(
+            Reply(body=b"x" * 50, headers={"Content-Length": "100"}), times=1, when=wants("OPEN")
+        )
+        with pytest.raises(Unavailable) as caught:
+            content(store, "a")
+
+    assert isinstance(caught.value.__cause__, Foreign)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -13,7 +14,8 @@ from datastores.errors import NotFound, Unsupported
 from datastores.storage.blob.headers import condition, metadata_headers, must_carry, written
 from datastores.storage.blob.spelling import must_hold
 from datastores.storage.blob.wire import Wire
-from datastores.storage.contract import Block, ObjectInfo, Presence
+from datastores.storage.contract import Block, ObjectInfo, Patience, Presence
+from datastores.storage.retrying import patiently
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -41,6 +43,10 @@ class BlobStaging:
         self._wire = wire
 
     @property
+    def patience(self) -> Patience:
+        return self._wire.patience
+
+    @property
     def largest_block(self) -> int:
         return LARGEST_BLOCK
 
@@ -50,11 +56,10 @@ class BlobStaging:
 
     def stage(self, key: str, block_id: str, body: Buffer) -> None:
         must_hold(self._wire.place.label, key)
-        content = as_bytes(body)
-        if not content:
+        if not memoryview(body).nbytes:
             raise Unsupported(self._wire.place.label, key, "a block cannot be empty; leave it out")
         self._wire.ask(
-            "PUT", key, query={"comp": "block", "blockid": self._sent(key, block_id)}, body=content
+            "PUT", key, query={"comp": "block", "blockid": self._sent(key, block_id)}, body=body
         )
 
     def staged(self, key: str) -> Sequence[Block]:
@@ -147,17 +152,25 @@ def write_blocks(
     only_if: str | Presence | None,
     metadata: Mapping[str, str] | None,
 ) -> ObjectInfo:
-    """A large object: block by block, then one commit. Nothing is seen of it before."""
+    """A large object: block by block, then one commit. Nothing is seen of it before.
+
+    Each request is repeated within the patience.
+    """
     # Two writers of one key must not commit each other's blocks.
     writer = uuid.uuid4().hex
     block_ids = []
     size = 0
     for number, block in enumerate(blocks):
         block_id = f"{writer}-{number:06d}"
-        staging.stage(key, block_id, block)
+        patiently("stage", key, staging.patience, partial(staging.stage, key, block_id, block))
         block_ids.append(block_id)
         size += memoryview(block).nbytes
-    return staging.commit_known(key, block_ids, size, only_if=only_if, metadata=metadata)
+    return patiently(
+        "commit",
+        key,
+        staging.patience,
+        lambda: staging.commit_known(key, block_ids, size, only_if=only_if, metadata=metadata),
+    )
 
 
 def cut(body: Body) -> Iterator[Buffer]:
@@ -195,7 +208,7 @@ def _gathered(pieces: Iterable[Buffer]) -> Iterator[bytes]:
 
 
 def block_bytes(number: int) -> int:
-    """The length of a block: it grows, so that 50,000 blocks hold the largest blob there is.
+    """The length of a block: it grows, so that 50,000 blocks hold 7 TiB.
 
     The first 5,000 are the smallest, which keeps memory low for all but enormous objects.
     """

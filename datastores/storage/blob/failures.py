@@ -1,4 +1,4 @@
-"""What went wrong, from what obstore, azure-core and the service said."""
+"""What went wrong, from what obstore, urllib3 and the service said."""
 
 from __future__ import annotations
 
@@ -51,6 +51,10 @@ _BY_CODE: Mapping[str, tuple[type[StoreError], str]] = {
     "BlobBeingRehydrated": (Unsupported, "it is being rehydrated; read it when that is done"),
     "BlobImmutableDueToPolicy": (PermissionDenied, "a policy protects it; ask its administrator"),
     "LeaseIdMissing": (Unsupported, "somebody holds a lease on it; wait for them or break it"),
+    "PendingCopyOperation": (
+        Unavailable,
+        "a copy onto it is under way; wait until it is complete and try again",
+    ),
     "DirectoryIsNotEmpty": (Unsupported, "the folder is not empty; remove what is in it first"),
     "InvalidBlockList": (
         PreconditionFailed,
@@ -74,7 +78,7 @@ _NOT_ACCEPTED = {
 }
 _NO_PROOF = {"NoAuthenticationInformation", "PublicAccessNotPermitted"}
 
-# Every exception of obstore and azure-core by name, for answers that carry no HTTP status.
+# Every exception of obstore and urllib3 by name, for answers that carry no HTTP status.
 # A test walks both modules and fails on a class that is missing here.
 PLACED: Mapping[str, type[StoreError | CredentialRefused]] = {
     # obstore
@@ -92,27 +96,39 @@ PLACED: Mapping[str, type[StoreError | CredentialRefused]] = {
     "NotModifiedError": PreconditionFailed,
     "PermissionDeniedError": PermissionDenied,
     "UnauthenticatedError": CredentialRefused,
-    # azure-core
-    "AzureError": Unavailable,
-    "ServiceRequestError": Unavailable,
-    "ServiceRequestTimeoutError": Unavailable,
-    "ServiceResponseError": Unavailable,
-    "ServiceResponseTimeoutError": Unavailable,
-    "HttpResponseError": Unavailable,
-    "ODataV4Error": Unavailable,
+    # urllib3
+    "HTTPError": Unavailable,
+    "PoolError": Unavailable,
+    "RequestError": Unavailable,
+    "SSLError": Unavailable,
+    "ProxyError": Unavailable,
     "DecodeError": Unavailable,
-    "DeserializationError": Unavailable,
-    "IncompleteReadError": Unavailable,
-    "StreamConsumedError": Unavailable,
-    "StreamClosedError": Unavailable,
-    "ResponseNotReadError": Unavailable,
-    "TooManyRedirectsError": Unsupported,
-    "SerializationError": Unsupported,
-    "ResourceExistsError": AlreadyExists,
-    "ResourceNotFoundError": NotFound,
-    "ResourceModifiedError": PreconditionFailed,
-    "ResourceNotModifiedError": PreconditionFailed,
-    "ClientAuthenticationError": CredentialRefused,
+    "ProtocolError": Unavailable,
+    "ConnectionError": Unavailable,
+    "MaxRetryError": Unavailable,
+    "HostChangedError": Unsupported,
+    "TimeoutStateError": Unavailable,
+    "TimeoutError": Unavailable,
+    "ReadTimeoutError": Unavailable,
+    "ConnectTimeoutError": Unavailable,
+    "NewConnectionError": Unavailable,
+    "NameResolutionError": Unavailable,
+    "EmptyPoolError": Unavailable,
+    "FullPoolError": Unavailable,
+    "ClosedPoolError": Unavailable,
+    "LocationValueError": Unsupported,
+    "LocationParseError": Unsupported,
+    "URLSchemeUnknown": Unsupported,
+    "ResponseError": Unavailable,
+    "ResponseNotChunked": Unavailable,
+    "BodyNotHttplibCompatible": Unavailable,
+    "IncompleteRead": Unavailable,
+    "InvalidChunkLength": Unavailable,
+    "InvalidHeader": Unavailable,
+    "ProxySchemeUnknown": Unsupported,
+    "ProxySchemeUnsupported": Unsupported,
+    "HeaderParsingError": Unavailable,
+    "UnrewindableBodyError": Unavailable,
 }
 
 
@@ -196,14 +212,15 @@ def from_obstore(place: Place, key: str | None, error: Exception) -> DatastoresE
     return _placed(place, key, error, reason)
 
 
-def from_azure(place: Place, key: str | None, error: Exception) -> DatastoresError:
-    """The error for an exception of azure-core; responses never arrive as one here."""
-    names = [kind.__name__ for kind in type(error).__mro__]
-    if any("Timeout" in name for name in names) or "timed out" in str(error).lower():
-        reason = _KINDS["Timeout"]
-    elif "ServiceRequestError" in names:
+def from_urllib3(place: Place, key: str | None, error: Exception) -> DatastoresError:
+    """The error for an exception of urllib3; responses never arrive as one here."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & {"NewConnectionError", "ProxyError"}:
+        # First: urllib3 counts a refused connection among the time-outs.
         reason = _KINDS["Connect"]
-    elif "ServiceResponseError" in names or "IncompleteReadError" in names:
+    elif "TimeoutError" in names:
+        reason = _KINDS["Timeout"]
+    elif names & {"ProtocolError", "IncompleteRead"}:
         reason = _KINDS["Interrupted"]
     else:
         reason = _one_line(str(error))

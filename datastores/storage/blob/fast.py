@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
+from copy import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 # a large object may take as long as it keeps moving.
 _LONGEST_TRANSFER = timedelta(days=7)
 
+# More than can differ at one time: providers say the same until something changes.
+_REFUSALS = 16
+
 
 class Fast:
     """obstore for one container, without retries of its own."""
@@ -31,9 +36,9 @@ class Fast:
         self._patience = patience
         self._lock = threading.Lock()
         self._store: AzureStore | None = None  # under the lock until it is made
-        # The last refusal of the token provider: obstore keeps the text of an exception raised
-        # in there and loses the exception.
-        self._no_token: DatastoresError | None = None
+        # The last refusals of the token provider: obstore calls it from threads of its own, keeps
+        # the text of an exception raised in there and loses the exception.
+        self._refusals: deque[DatastoresError] = deque(maxlen=_REFUSALS)
 
     def client(self) -> AzureStore:
         """The store object that obstore's functions take."""
@@ -44,12 +49,19 @@ class Fast:
 
     def failure(self, key: str, error: Exception) -> DatastoresError:
         """The error for what an obstore function raised."""
-        no_token, self._no_token = self._no_token, None
-        return no_token or from_obstore(self._place, key, error)
+        said = str(error)
+        for refusal in tuple(self._refusals):
+            if str(refusal) in said:
+                return copy(refusal)
+        return from_obstore(self._place, key, error)
 
     def close(self) -> None:
         """Let go of connections."""
         self._store = None
+
+    def renew(self) -> None:
+        """In a forked child: the lock may be held by a thread of the parent."""
+        self._lock = threading.Lock()
 
     def _made(self) -> AzureStore:
         from obstore.store import AzureStore
@@ -79,7 +91,7 @@ class Fast:
             try:
                 return provider()
             except DatastoresError as error:
-                self._no_token = error
+                self._refusals.append(error)
                 raise
 
         return provide

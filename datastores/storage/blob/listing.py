@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import calendar
+import os
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
@@ -68,7 +69,8 @@ class RawPages:
         self._fetch = fetch
         self._executor = executor
         self._marker: str | None = ""
-        self._ahead: Future[RawPage] | None = None
+        # The process that asked for the page, too: no other will ever see it arrive.
+        self._ahead: tuple[int, Future[RawPage]] | None = None
 
     def __iter__(self) -> Iterator[RawPage]:
         return self
@@ -77,15 +79,18 @@ class RawPages:
         if self._marker is None:
             raise StopIteration
         ahead, self._ahead = self._ahead, None
-        page = ahead.result() if ahead else self._fetch(self._marker)
+        is_ours = ahead is not None and ahead[0] == os.getpid()
+        page = ahead[1].result() if ahead and is_ours else self._fetch(self._marker)
         self._marker = page.next_marker or None
         if self._marker:
-            self._ahead = self._executor.submit(self._fetch, self._marker)
+            self._ahead = (os.getpid(), self._executor.submit(self._fetch, self._marker))
         return page
 
 
 class ObjectPages:
     """The objects of a flat listing; folder markers are left out."""
+
+    resumable = True
 
     def __init__(self, pages: Iterator[RawPage]) -> None:
         self._pages = pages
@@ -99,6 +104,8 @@ class ObjectPages:
 
 class FolderPages:
     """What lies directly below a place, each folder once."""
+
+    resumable = True
 
     def __init__(self, pages: Iterator[RawPage], prefix: str) -> None:
         self._pages = pages

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from datastores.errors import NotFound, PreconditionFailed
+from datastores.errors import NotFound, PreconditionFailed, Unavailable
 from datastores.secret import masked
 from datastores.storage.blob.failures import cut_short
 from datastores.storage.blob.fast import Fast
@@ -36,6 +37,7 @@ class BlobStream:
         self._info = info
         self._size = size
         self._pieces = pieces
+        self._process = os.getpid()
 
     @property
     def info(self) -> ObjectInfo:
@@ -43,14 +45,23 @@ class BlobStream:
 
     def __iter__(self) -> Iterator[Buffer]:
         got = 0
+        self._refuse_other_process()
         for piece in self._pieces:
             got += len(memoryview(piece))
             yield piece
+            self._refuse_other_process()
         if got != self._size:
             raise cut_short(self._place, self._info.key, got, self._size)
 
     def close(self) -> None:
         self._pieces.close()
+
+    def _refuse_other_process(self) -> None:
+        # Its connection is the parent's, and so are the threads that fill it.
+        if os.getpid() != self._process:
+            raise Unavailable(
+                self._place.label, self._info.key, "it was opened before the fork; read it again"
+            )
 
     def __enter__(self) -> Self:
         return self

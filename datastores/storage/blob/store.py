@@ -1,17 +1,18 @@
 """A blob container, or an ADLS Gen2 file system, as a `Store`.
 
 Bytes go through obstore; what it cannot say (odd keys, listings with digests and folder markers,
-blocks, copies) goes through azure-core's pipeline.
+blocks, copies) goes through urllib3. In a forked child of a process that has used
+obstore everything does: its threads are not there, and calls would wait for them for ever.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from datastores.credentials.forms import ENTRA_KINDS, for_azure_sdk, for_obstore_azure
+from datastores.credentials.forms import ENTRA_KINDS, for_obstore_azure, for_own_requests
 from datastores.credentials.kinds import Credential
 from datastores.definitions.azure_storage import BlobContainer, DataLakeGen2
 from datastores.errors import AlreadyExists, CredentialRefused, NotFound
@@ -28,6 +29,7 @@ from datastores.storage.blob.headers import (
     must_carry,
     written,
 )
+from datastores.storage.blob.listers import Listers
 from datastores.storage.blob.listing import FolderPages, ObjectPages, is_marker, raw_pages
 from datastores.storage.blob.place import Place, place_of
 from datastores.storage.blob.reading import BlobStream, nothing, read_any, read_fast
@@ -42,6 +44,7 @@ from datastores.storage.contract import (
     Presence,
     Store,
 )
+from datastores.storage.forks import obstore_works, renewed
 
 if TYPE_CHECKING:
     from obstore import PutMode
@@ -51,8 +54,6 @@ if TYPE_CHECKING:
     from datastores.storage.contract import Body
 
 _FEATURES = Features(longest_key=LONGEST_KEY)
-# Listings that may look ahead at one time; a listing that waits for its turn is only slower.
-_LISTERS = 16
 
 
 def open_blob(
@@ -60,11 +61,11 @@ def open_blob(
 ) -> Store:
     """The store of a definition; nothing is asked of the network or of the credential yet."""
     place = place_of(definition, credential)
-    wire = Wire(place, lambda: _azure_proof(place, credential), patience)
-    listers = ThreadPoolExecutor(_LISTERS, thread_name_prefix="blob-listing")
+    wire = renewed(Wire(place, lambda: _wire_proof(place, credential), patience))
+    listers = renewed(Listers())
     return BlobStore(
         place,
-        Fast(place, lambda: _obstore_proof(place, credential), patience),
+        renewed(Fast(place, lambda: _obstore_proof(place, credential), patience)),
         wire,
         listers,
         BlobStaging(wire),
@@ -73,9 +74,9 @@ def open_blob(
     )
 
 
-def _azure_proof(place: Place, credential: Credential) -> Proof:
+def _wire_proof(place: Place, credential: Credential) -> Proof:
     _must_stay_secret(place, credential)
-    return for_azure_sdk(credential, place.account, store=place.label)
+    return for_own_requests(credential, store=place.label)
 
 
 def _obstore_proof(place: Place, credential: Credential) -> dict[str, Any]:
@@ -154,7 +155,7 @@ class BlobStore:
         if length == 0:
             return nothing(self._place, self.stat(key), version)
         try:
-            if fits_obstore(key):
+            if fits_obstore(key) and obstore_works():
                 return read_fast(self._fast, self._place, key, start, length, version)
             return read_any(self._wire, key, start, length, version)
         except RangeBeyond:
@@ -181,7 +182,7 @@ class BlobStore:
                 only_if=only_if,
                 metadata=metadata,
             )
-        if fits_obstore(key):
+        if fits_obstore(key) and obstore_works():
             return self._write_fast(key, first, only_if, metadata)
         headers = {
             "x-ms-blob-type": "BlockBlob",

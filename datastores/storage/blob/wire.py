@@ -1,57 +1,86 @@
-"""Requests to the blob service that obstore cannot make, through azure-core's pipeline."""
+"""Requests to the blob service that obstore cannot make."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
 import email.utils
+import hashlib
+import hmac
 import threading
+import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from datastores.credentials.forms import STORAGE_SCOPE
+from datastores.credentials.kinds import AccountKey, Sas
 from datastores.errors import CredentialRefused
-from datastores.secret import masked
-from datastores.storage.blob.failures import Answer, from_azure, refused
+from datastores.secret import Secret, masked
+from datastores.storage.blob.failures import Answer, from_urllib3, refused
 from datastores.storage.blob.place import Place
 from datastores.storage.contract import Patience
 
 if TYPE_CHECKING:
-    from azure.core import PipelineClient
-    from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential, TokenCredential
-    from azure.core.rest import HttpRequest, HttpResponse
+    from azure.core.credentials import AccessToken, TokenCredential
+    from typing_extensions import Buffer
+    from urllib3 import BaseHTTPResponse, PoolManager
 
-    Proof = AzureNamedKeyCredential | AzureSasCredential | TokenCredential | None
-    Client = PipelineClient[HttpRequest, HttpResponse]
+    Proof: TypeAlias = AccountKey | Sas | TokenCredential | None
 
 # The first version whose listings can carry every name that XML can, and no newer than needed:
 # emulators and Azure Stack lag behind.
 API_VERSION = "2021-12-02"
 
 # An account key signs a SAS for our own requests, so that one way of authorising serves every
-# credential without private parts of the SDK. Short, since accounts may forbid long ones.
+# credential. Short, since accounts may forbid long ones.
 _SAS_LIFETIME = timedelta(hours=1)
+# Azure's clients ask for the next token this long before the present one ends.
+_TOKEN_MARGIN_SECONDS = 300.0
 _PIECE_BYTES = 256 * 1024
+# As many as a transfer may have under way; others are thrown away after each use.
+_CONNECTIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer that says yes, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
 
 
 class Wire:
-    """Authorised requests about one container; each is made once, retrying is for the caller."""
+    """Authorised requests about one container; each is made once, retrying is for the caller.
+
+    Through urllib3 itself: it is ready 0.15 CPU-seconds sooner than azure-core with requests, and
+    sends a block from the caller's memory, where those copied it.
+    """
 
     def __init__(self, place: Place, proof: Callable[[], Proof], patience: Patience) -> None:
         self._place = place
-        self._proof = proof
+        self._make_proof = proof
         self._patience = patience
         self._lock = threading.Lock()
         # Under the lock: made at the first request, since making them reads the credential.
-        self._client: Client | None = None
-        self._sas: AzureSasCredential | None = None
-        self._options: dict[str, Any] = {}
-        self._named_key: AzureNamedKeyCredential | None = None
+        self._pool: PoolManager | None = None
+        self._proof: Proof = None
+        self._sas: Secret | None = None
         self._sas_renewal = datetime.min.replace(tzinfo=UTC)
+        self._token: AccessToken | None = None
 
     @property
     def place(self) -> Place:
         return self._place
+
+    @property
+    def patience(self) -> Patience:
+        return self._patience
 
     def ask(
         self,
@@ -60,41 +89,57 @@ class Wire:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-    ) -> HttpResponse:
+        body: Buffer | None = None,
+    ) -> Response:
         """The service's answer, read to its end; any but a 2xx raises."""
-        return self._send(method, key, query, headers, body, stream=False)
+        from urllib3.exceptions import HTTPError
+
+        answer = self._send(method, key, query, headers, body)
+        try:
+            return Response(answer.status, answer.headers, answer.read())
+        except HTTPError as error:
+            raise from_urllib3(self._place, key, error) from masked(error)
+        finally:
+            answer.release_conn()
 
     @contextlib.contextmanager
     def stream(
         self, key: str, *, headers: Mapping[str, str] | None = None
-    ) -> Iterator[HttpResponse]:
+    ) -> Iterator[BaseHTTPResponse]:
         """The answer to a GET of one blob with its body unread; any but a 2xx raises."""
-        response = self._send("GET", key, None, headers, None, stream=True)
-        with response:
-            yield response
+        answer = self._send("GET", key, None, headers, None)
+        try:
+            yield answer
+        finally:
+            # A body that was left unread would be taken for the next answer.
+            answer.close()
+            answer.release_conn()
 
-    def pieces(self, key: str, response: HttpResponse) -> Iterator[bytes]:
+    def pieces(self, key: str, answer: BaseHTTPResponse) -> Iterator[bytes]:
         """The body of a streamed answer as it arrives."""
-        from azure.core.exceptions import AzureError
+        from urllib3.exceptions import HTTPError
 
         try:
-            yield from response.iter_raw()
-        except AzureError as error:
-            raise from_azure(self._place, key, error) from masked(error)
+            yield from answer.stream(_PIECE_BYTES, decode_content=False)
+        except HTTPError as error:
+            raise from_urllib3(self._place, key, error) from masked(error)
 
     def signed(self, key: str) -> str:
         """The address of a blob with the SAS of this credential, if it has one."""
         self._ready()
-        url = self._place.url(key)
-        return f"{url}?{self._sas.signature.lstrip('?')}" if self._sas else url
+        return self._address(key, None)
 
     def close(self) -> None:
         """Let go of connections."""
         with self._lock:
-            client, self._client = self._client, None
-        if client:
-            client.close()
+            pool, self._pool = self._pool, None
+        if pool:
+            pool.clear()
+
+    def renew(self) -> None:
+        """In a forked child: connections are shared with the parent, who goes on using them."""
+        self._lock = threading.Lock()
+        self._pool = None
 
     def _send(
         self,
@@ -102,127 +147,124 @@ class Wire:
         key: str | None,
         query: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
-        body: bytes | None,
-        *,
-        stream: bool,
-    ) -> HttpResponse:
-        from azure.core.exceptions import AzureError
-        from azure.core.rest import HttpRequest
+        body: Buffer | None,
+    ) -> BaseHTTPResponse:
+        from urllib3.exceptions import HTTPError
 
+        pool = self._ready()
         try:
-            # No variable holds the request: its address gets the SAS, and crash reports print it.
-            response = self._ready().send_request(
-                HttpRequest(
-                    method,
-                    self._place.url(key, query),
-                    headers={
-                        "x-ms-version": API_VERSION,
-                        "x-ms-date": email.utils.formatdate(usegmt=True),
-                        "Content-Type": "application/octet-stream",
-                        **(headers or {}),
-                    },
-                    content=body,
-                ),
-                stream=stream,
-                **self._options,
+            # No variable holds address or headers: they prove who we are, and crash reports
+            # print variables.
+            answer = pool.request(
+                method,
+                self._address(key, query),
+                body=body,  # type: ignore[arg-type]  # any buffer, though typed as bytes
+                headers={
+                    "x-ms-version": API_VERSION,
+                    "x-ms-date": email.utils.formatdate(usegmt=True),
+                    "Content-Type": "application/octet-stream",
+                    **({} if body is None else {"Content-Length": str(memoryview(body).nbytes)}),
+                    **self._bearer(),
+                    **(headers or {}),
+                },
+                preload_content=False,
+                redirect=False,
+                retries=False,
             )
-        except AzureError as error:
-            raise from_azure(self._place, key, error) from masked(error)
-        if response.status_code < 300:
-            return response
-        answer = _answer(response)
-        response.close()
-        raise refused(self._place, key, answer)
+        except HTTPError as error:
+            raise from_urllib3(self._place, key, error) from masked(error)
+        if 200 <= answer.status < 300:
+            return answer
+        said = _answer(answer)
+        answer.drain_conn()
+        answer.release_conn()
+        raise refused(self._place, key, said)
 
-    def _ready(self) -> Client:
+    def _ready(self) -> PoolManager:
         with self._lock:
-            client = self._client or self._made()
-            self._client = client
-            if self._named_key and datetime.now(UTC) >= self._sas_renewal:
-                self._renew(self._named_key)
-            return client
+            if self._pool is None:
+                self._proof = self._make_proof()
+                self._pool = _connections(self._place, self._patience)
+            if isinstance(self._proof, AccountKey) and datetime.now(UTC) >= self._sas_renewal:
+                now = datetime.now(UTC)
+                self._sas = _account_sas(self._place, self._proof.key, now + _SAS_LIFETIME)
+                self._sas_renewal = now + _SAS_LIFETIME / 2
+            return self._pool
 
-    def _made(self) -> Client:
-        from azure.core import PipelineClient
-        from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
-        from azure.core.pipeline.policies import (
-            AzureSasCredentialPolicy,
-            BearerTokenCredentialPolicy,
+    def _address(self, key: str | None, query: Mapping[str, str] | None) -> str:
+        url = self._place.url(key, query)
+        sas = self._proof.token if isinstance(self._proof, Sas) else self._sas
+        if sas is None:
+            return url
+        return f"{url}{'&' if query else '?'}{sas.reveal().lstrip('?')}"
+
+    def _bearer(self) -> Mapping[str, str]:
+        if self._proof is None or isinstance(self._proof, AccountKey | Sas):
+            return {}
+        with self._lock:
+            token = self._token
+        if token is None or token.expires_on - time.time() < _TOKEN_MARGIN_SECONDS:
+            # Outside the lock: this may take a request. Two threads may ask; whoever gives tokens
+            # makes one request of it.
+            token = self._proof.get_token(STORAGE_SCOPE)
+            with self._lock:
+                self._token = token
+        return {"Authorization": f"Bearer {token.token}"}
+
+
+def _connections(place: Place, patience: Patience) -> PoolManager:
+    import certifi
+    import urllib3
+
+    timeout = urllib3.Timeout(connect=patience.connect_seconds, read=patience.read_seconds)
+    proxy = _proxy_for(place)
+    if proxy:
+        return urllib3.ProxyManager(
+            proxy, maxsize=_CONNECTIONS, timeout=timeout, ca_certs=certifi.where()
         )
+    return urllib3.PoolManager(maxsize=_CONNECTIONS, timeout=timeout, ca_certs=certifi.where())
 
-        proof = self._proof()
-        policies: list[Any] = []
-        if isinstance(proof, AzureNamedKeyCredential):
-            self._named_key = proof
-            policies.append(AzureSasCredentialPolicy(self._renew(proof)))
-        elif isinstance(proof, AzureSasCredential):
-            self._sas = proof
-            policies.append(AzureSasCredentialPolicy(proof))
-        elif proof is not None:
-            policies.append(BearerTokenCredentialPolicy(proof, STORAGE_SCOPE))
-            if self._place.is_plain_http:
-                # A test service on this machine, `open_blob` lets no other pass; azure-core would
-                # not send the token. Only this policy takes the option out again.
-                self._options["enforce_https"] = False
-        return PipelineClient(
-            self._place.account_url, policies=policies, transport=_transport(self._patience)
+
+def _proxy_for(place: Place) -> str | None:
+    """The proxy that the environment names for this host."""
+    address = urllib.parse.urlsplit(place.account_url)
+    if urllib.request.proxy_bypass(address.hostname or ""):
+        return None
+    return urllib.request.getproxies().get(address.scheme)
+
+
+def _account_sas(place: Place, key: Secret, ends: datetime) -> Secret:
+    terms = {
+        "sv": API_VERSION,
+        "ss": "b",
+        "srt": "co",
+        "sp": "rwdlac",
+        "se": ends.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    # The fields in the order the service wants them; those left empty are start, addresses,
+    # protocol and encryption scope.
+    fields = (terms["sp"], terms["ss"], terms["srt"], "", terms["se"], "", "", terms["sv"], "")
+    text = "".join(f"{field}\n" for field in (place.account, *fields))
+    signature = b""
+    with contextlib.suppress(binascii.Error, ValueError):
+        signature = _signature(key, text)
+    if not signature:
+        # Without the cause: its frames hold the key in their variables.
+        raise CredentialRefused(
+            place.label, "the account key is not base64; register the right one"
         )
-
-    def _renew(self, proof: AzureNamedKeyCredential) -> AzureSasCredential:
-        from azure.core.credentials import AzureSasCredential
-        from azure.core.exceptions import AzureError
-        from azure.storage.blob import (
-            AccountSasPermissions,
-            ResourceTypes,
-            generate_account_sas,
-        )
-
-        now = datetime.now(UTC)
-        token = ""
-        with contextlib.suppress(AzureError, ValueError):
-            token = generate_account_sas(
-                *proof.named_key,
-                ResourceTypes(container=True, object=True),
-                AccountSasPermissions(
-                    read=True, write=True, delete=True, list=True, add=True, create=True
-                ),
-                now + _SAS_LIFETIME,
-            )
-        if not token:
-            # Without the cause: its frames hold the key in their variables.
-            raise CredentialRefused(
-                self._place.label, "the account key is not base64; register the right one"
-            )
-        if self._sas:
-            self._sas.update(token)
-        else:
-            self._sas = AzureSasCredential(token)
-        self._sas_renewal = now + _SAS_LIFETIME / 2
-        return self._sas
+    signed = {**terms, "sig": base64.b64encode(signature).decode()}
+    return Secret(urllib.parse.urlencode(signed))
 
 
-def _transport(patience: Patience) -> Any:
-    import requests
-    from azure.core.pipeline.transport import RequestsTransport
-    from requests.adapters import HTTPAdapter
-
-    session = requests.Session()
-    for scheme in ("http://", "https://"):
-        # requests keeps 10 connections by default and throws the others away after each use.
-        session.mount(scheme, HTTPAdapter(pool_maxsize=64))
-    return RequestsTransport(
-        session=session,
-        session_owner=True,
-        connection_timeout=patience.connect_seconds,
-        read_timeout=patience.read_seconds,
-        connection_data_block_size=_PIECE_BYTES,
-    )
+def _signature(key: Secret, text: str) -> bytes:
+    return hmac.digest(base64.b64decode(key.reveal(), validate=True), text.encode(), hashlib.sha256)
 
 
-def _answer(response: HttpResponse) -> Answer:
-    pause = response.headers.get("Retry-After", "")
+def _answer(answer: BaseHTTPResponse) -> Answer:
+    pause = answer.headers.get("Retry-After", "")
     return Answer(
-        response.status_code,
-        response.headers.get("x-ms-error-code", ""),
+        answer.status,
+        answer.headers.get("x-ms-error-code", ""),
         float(pause) if pause.isdigit() else None,
     )

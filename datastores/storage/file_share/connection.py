@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from datastores.credentials.forms import for_azure_sdk
 from datastores.credentials.kinds import Credential
 from datastores.errors import CredentialMissing, CredentialRefused
+from datastores.secret import Secret
 from datastores.storage.contract import Patience
 from datastores.storage.file_share.place import Place
 
@@ -48,7 +49,6 @@ def connect(place: Place, credential: Credential, patience: Patience) -> Connect
         )
     options: dict[str, Any] = {
         "share_name": place.share,
-        "transport": _transport(patience),
         "token_intent": "backup" if is_token else None,
         # Without these the service cuts dots off the ends of names.
         "allow_trailing_dot": True,
@@ -56,8 +56,8 @@ def connect(place: Place, credential: Credential, patience: Patience) -> Connect
         **_NO_RETRIES,
     }
     if isinstance(proof, AzureSasCredential):
-        return Connection(place.account_url, proof, options)
-    return Connection(place.account_url, None, {**options, "credential": proof})
+        return Connection(place.account_url, Secret(proof.signature.lstrip("?")), options, patience)
+    return Connection(place.account_url, None, {**options, "credential": proof}, patience)
 
 
 def _transport(patience: Patience) -> RequestsTransport:
@@ -79,25 +79,31 @@ def _transport(patience: Patience) -> RequestsTransport:
 class Connection:
     """Clients for the share, its folders and files, over one pool of connections."""
 
-    def __init__(self, account_url: str, sas: Any, options: Mapping[str, Any]) -> None:
-        self._account_url, self._sas, self._options = account_url, sas, options
+    def __init__(
+        self, account_url: str, sas: Secret | None, options: Mapping[str, Any], patience: Patience
+    ) -> None:
+        self._account_url, self._sas = account_url, sas
+        self._options, self._patience = options, patience
         self._lock = threading.Lock()
-        # The signature in use and the client made with it; both under the lock.
-        self._signature: str | None = None
-        self._share: ShareClient | None = None
+        self._share: ShareClient | None = None  # under the lock
+
+    @property
+    def patience(self) -> Patience:
+        return self._patience
 
     def share(self) -> ShareClient:
-        """The share itself, with the signature as it is now: leases are renewed under way."""
+        """The share itself."""
         from azure.storage.fileshare import ShareClient
 
         with self._lock:
-            signature = self._sas.signature.lstrip("?") if self._sas else None
-            if self._share is None or signature != self._signature:
+            if self._share is None:
                 # In the address and not as a credential: the service wants the signature in the
                 # source address of renames and copies, too, and the client puts it there.
-                url = f"{self._account_url}?{signature}" if signature else self._account_url
-                self._share = ShareClient(url, **self._options)
-                self._signature = signature
+                self._share = ShareClient(
+                    f"{self._account_url}?{self._sas.reveal()}" if self._sas else self._account_url,
+                    transport=_transport(self._patience),
+                    **self._options,
+                )
             return self._share
 
     def file(self, key: str) -> ShareFileClient:
@@ -106,5 +112,13 @@ class Connection:
     def folder(self, place: str) -> ShareDirectoryClient:
         return self.share().get_directory_client(place)
 
+    def renew(self) -> None:
+        """In a forked child: connections are shared with the parent, who goes on using them."""
+        self._lock = threading.Lock()
+        self._share = None
+
     def close(self) -> None:
-        self._options["transport"].close()
+        with self._lock:
+            share, self._share = self._share, None
+        if share:
+            share.close()

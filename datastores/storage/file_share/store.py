@@ -39,6 +39,7 @@ from datastores.storage.file_share.place import Place, place_of
 from datastores.storage.file_share.spelling import LONGEST_KEY, is_stale, must_carry, must_hold
 from datastores.storage.file_share.stream import FileSource
 from datastores.storage.file_share.upload import Upload
+from datastores.storage.forks import renewed
 
 if TYPE_CHECKING:
     from datastores.storage.contract import Body
@@ -51,7 +52,7 @@ FEATURES = Features(real_folders=True, atomic_conditions=False, longest_key=LONG
 def open_file_share(definition: FileShare, credential: Credential, patience: Patience) -> Store:
     """The share as a store; nothing is sent before the first use."""
     place = place_of(definition, credential)
-    connection = connect(place, credential, patience)
+    connection = renewed(connect(place, credential, patience))
     naming = Naming(connection, place)
     key = credential.key if isinstance(credential, AccountKey) else None
     store = FileShareStore(connection, place, naming)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from datastores.storage.contract import ObjectInfo, Presence
@@ -12,6 +13,7 @@ from datastores.storage.file_share.naming import Naming
 from datastores.storage.file_share.objects import info_after_write
 from datastores.storage.file_share.place import Place
 from datastores.storage.file_share.spelling import temporary_beside
+from datastores.storage.retrying import patiently
 from datastores.storage.verbs import pieces
 
 if TYPE_CHECKING:
@@ -52,25 +54,28 @@ class Upload:
         data = next(ranges, b"")
         room, at = len(data), 0
 
-        def create() -> None:
-            with translated(self._place, key):
-                self._connection.file(temporary).create_file(room, metadata=dict(metadata))
-
-        self._naming.with_folder(key, create)
         client = self._connection.file(temporary)
+        create = partial(client.create_file, room, metadata=dict(metadata))
+        self._naming.with_folder(key, lambda: self._sent(key, create))
         while data:
             if at + len(data) > room:
                 room = max(2 * room, at + len(data))
-                with translated(self._place, key):
-                    client.resize_file(room)
-            with translated(self._place, key):
-                client.upload_range(data, offset=at, length=len(data))
+                self._sent(key, partial(client.resize_file, room))
+            self._sent(key, partial(client.upload_range, data, offset=at, length=len(data)))
             at += len(data)
             data = next(ranges, b"")
         if at < room:
-            with translated(self._place, key):
-                client.resize_file(at)
+            self._sent(key, partial(client.resize_file, at))
         return at
+
+    def _sent(self, key: str, act: Callable[[], object]) -> None:
+        """One request, repeated within the patience: each may be sent twice."""
+
+        def once() -> None:
+            with translated(self._place, key):
+                act()
+
+        patiently("upload", key, self._connection.patience, once)
 
 
 def _ranges(body: Body) -> Iterator[bytes]:

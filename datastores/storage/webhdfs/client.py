@@ -45,15 +45,10 @@ class Client:
     def __init__(
         self, label: str, url: str, token: Callable[[], Secret] | None, patience: Patience
     ) -> None:
-        import requests
-        from requests.adapters import HTTPAdapter
-
         self.label, self._url, self._token = label, url, token
         self.host = urllib.parse.urlsplit(url).netloc
         self._timeout = (patience.connect_seconds, patience.read_seconds)
-        self._session = requests.Session()
-        for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(CONNECTIONS, CONNECTIONS, max_retries=0))
+        self._session = _session()
 
     def status(self, key: str) -> Status:
         return _status(self._json("GET", "GETFILESTATUS", key)["FileStatus"])
@@ -107,6 +102,10 @@ class Client:
     def delete(self, key: str) -> None:
         self._json("DELETE", "DELETE", key, recursive="false")
 
+    def renew(self) -> None:
+        """In a forked child: connections are shared with the parent, who goes on using them."""
+        self._session = _session()
+
     def close(self) -> None:
         self._session.close()
 
@@ -135,7 +134,6 @@ class Client:
     ) -> requests.Response:
         import requests
 
-        headers = {"Authorization": f"Bearer {self._token().reveal()}"} if self._token else {}
         # Encoded here, since a library would tidy the path.
         path = urllib.parse.quote(key, safe="/~")
         asked = urllib.parse.urlencode(
@@ -146,7 +144,9 @@ class Client:
                 method,
                 f"{self._url}/webhdfs/v1/{path}?{asked}",
                 data=data,
-                headers={**headers, "Accept-Encoding": "identity"},
+                headers={"Accept-Encoding": "identity"},
+                # No variable of ours holds the header: crash reports print them.
+                auth=_Bearer(self._token()) if self._token else _unproven,
                 timeout=self._timeout,
                 stream=True,
                 # A token must not follow a redirection to another host.
@@ -159,6 +159,32 @@ class Client:
         except requests.RequestException as error:
             raise failed(self.label, self.host, about or key or None, error) from masked(error)
         raise refused(self.label, self.host, about or key or None, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bearer:
+    """Puts the token on a request at the last moment."""
+
+    token: Secret
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self.token.reveal()}"
+        return request
+
+
+def _unproven(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    # Given no proof, requests would take one from ~/.netrc.
+    return request
+
+
+def _session() -> requests.Session:
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    session = requests.Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(CONNECTIONS, CONNECTIONS, max_retries=0))
+    return session
 
 
 def _status(told: dict[str, Any]) -> Status:

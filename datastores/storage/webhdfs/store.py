@@ -35,6 +35,7 @@ from datastores.storage.contract import (
     Presence,
     Store,
 )
+from datastores.storage.forks import renewed
 from datastores.storage.verbs import pieces
 from datastores.storage.webhdfs.client import Client, Status
 from datastores.storage.webhdfs.retired import RetiredStore
@@ -71,7 +72,7 @@ def open_gen1(definition: DataLakeGen1, credential: Credential, patience: Patien
     if definition.is_retired_service:
         return RetiredStore(label, definition.url)
     token = _token(definition, credential)
-    return Gen1Store(definition.url, Client(label, definition.url, token, patience))
+    return Gen1Store(definition.url, renewed(Client(label, definition.url, token, patience)))
 
 
 def _token(definition: DataLakeGen1, credential: Credential) -> Callable[[], Secret] | None:

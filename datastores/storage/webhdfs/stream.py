@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from datastores.errors import PreconditionFailed, Unavailable
+from datastores.secret import masked
 from datastores.storage.contract import ObjectInfo
 from datastores.storage.webhdfs.client import Client
 from datastores.storage.webhdfs.failures import failed
@@ -39,7 +40,7 @@ class Gen1Stream:
             except requests.RequestException as error:
                 raise failed(
                     self._client.label, self._client.host, self._info.key, error
-                ) from error
+                ) from masked(error)
             if not piece:
                 break
             got += len(piece)
