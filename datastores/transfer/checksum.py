@@ -8,6 +8,7 @@ Against accidents 64 bits are plenty; against malice there is TLS and the store'
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -45,6 +46,15 @@ def _known() -> Mapping[str, Callable[[], Running]]:
     except ImportError:
         return {"crc32": Crc32}
     return {"xxh3": xxh3_64, "crc32": Crc32}
+
+
+def fingerprint(data: Buffer) -> str:
+    """32 hexadecimal digits that no other bytes have, accidents considered; not made for malice."""
+    try:
+        from xxhash import xxh3_128_hexdigest
+    except ImportError:
+        return hashlib.sha256(data).hexdigest()[:32]
+    return xxh3_128_hexdigest(data)
 
 
 # By name, because what one machine wrote down another may have to check.

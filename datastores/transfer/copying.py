@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from datastores import keys
@@ -14,7 +14,9 @@ from datastores.errors import (
     Corrupted,
     CredentialError,
     DatastoresError,
+    DefinitionRejected,
     NotFound,
+    PreconditionFailed,
     Unavailable,
     Unsupported,
 )
@@ -27,9 +29,10 @@ from datastores.transfer.hosts import HostBudget, budget_for
 from datastores.transfer.ledger import Ledger
 from datastores.transfer.options import Options, Overwrite
 from datastores.transfer.planning import Refuse
+from datastores.transfer.present import Present, worth_listing
 from datastores.transfer.ranges import Range, block_bytes, plan_ranges
 from datastores.transfer.summary import Summary
-from datastores.transfer.surplus import Seen
+from datastores.transfer.surplus import Seen, refuse_no_folder, surplus_objects
 from datastores.transfer.watcher import Silent, Watcher
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
 
 # Long enough for a service to copy the largest block blob to another region.
 SIGNED_SECONDS = 24 * 3600.0
+# A service may refuse one object for what it is, its tier or size; so many in a row, and it
+# refuses the two stores.
+MOST_REFUSALS = 8
 
 
 def copy(
@@ -63,8 +69,11 @@ def copy(
     crew = Crew(budget, options.limits)
     copying = _Copying(source, source_place, target, target_place, options, ledger, crew, budget)
     try:
+        copying.refuse_contradictions()
         crew.run(copying.works())
-        if options.delete and not crew.gave_up and not ledger.summary().failed:
+        if crew.gave_up:
+            ledger.abandon()
+        elif options.delete and not ledger.summary().failed:
             copying.delete_surplus()
         return ledger.settle()
     finally:
@@ -83,18 +92,38 @@ class _Copying:
     ledger: Ledger
     crew: Crew
     budget: HostBudget
-    # Turned off by the first refusal: the next one would be the same. Setting it is atomic.
+    # Turned off when no address can be signed, and by so many refusals in a row that the next one
+    # would be the same. Two threads may lose a count, which costs one more question.
     by_the_service: bool = True
+    refusals: int = 0
+    # What is at the target; None: ask for each object.
+    present: Present | None = None
     seen: Seen = field(default_factory=Seen)
+
+    def refuse_contradictions(self) -> None:
+        """Raise when the copy would meet its own output, or delete its source."""
+        here, there = self.source_place, self.target_place
+        if self.source.identity == self.target.identity and here != there:
+            if keys.is_below(there, here) and self.options.only is None:
+                why = f'it is inside its own source "{here or "/"}"; choose a place beside it'
+                raise DefinitionRejected(there or "/", why)
+            if keys.is_below(here, there) and self.options.delete:
+                why = f'deleting there would delete its own source "{here}"; leave out `delete`'
+                raise DefinitionRejected(there or "/", why)
+        if self.options.delete:
+            refuse_no_folder(self.source, here)
 
     def works(self) -> Iterator[Work]:
         globs = Globs.compile(self.options.include, self.options.exclude)
         only = self.options.only
-        objects = (
+        objects: Iterable[ObjectInfo | Refuse] = (
             listing(self.source, self.source_place)
             if only is None
             else named(self.source, only, self.source_place)
         )
+        pages, objects = worth_listing(objects)
+        if self.options.overwrite is not Overwrite.ALWAYS:
+            self.present = Present.read(self.target, self.target_place, pages)
         for info in objects:
             if isinstance(info, Refuse):
                 self.fail(info.name, info.error)
@@ -111,30 +140,33 @@ class _Copying:
             yield Work(_One(self, info, keys.join(self.target_place, name)), weight)
 
     def delete_surplus(self) -> None:
-        globs = Globs.compile(self.options.include, self.options.exclude)
-        for info in list(listing(self.target, self.target_place)):
-            # Markers of folders stay: some stores delete what is in the folder with them.
-            if info.key == self.target_place or info.key.endswith("/"):
-                continue
-            name = keys.relative(info.key, self.target_place)
-            if globs.admits(name) and name not in self.seen:
-                if self.options.dry_run:
-                    self.ledger.skipped(name, "would be deleted")
-                else:
-                    self.target.delete(info.key)
-                    self.ledger.deleted(name)
+        # The same counts and limits, and a crew of its own: this one has ended.
+        sweep = replace(self, crew=Crew(self.budget, self.options.limits))
+        sweep.crew.run(
+            surplus_objects(
+                self.target, self.target_place, self.seen, self.options, self.ledger, sweep.fail
+            )
+        )
 
     def reason_to_skip(self, info: ObjectInfo, key: str) -> str | None:
         """Why this object need not be copied; None when it must."""
         if self.options.overwrite is Overwrite.ALWAYS:
             return None
-        try:
-            there = self.target.stat(key)
-        except NotFound:
+        there = self._at_target(key)
+        if there is None:
             return None
         if self.options.overwrite is Overwrite.SKIP_EXISTING:
             return "it exists"
         return "unchanged" if is_copy_of(there, info) else None
+
+    def _at_target(self, key: str) -> ObjectInfo | None:
+        # The place itself is not below the place.
+        if self.present is not None and key != self.target_place:
+            return self.present.find(key)
+        try:
+            return self.target.stat(key)
+        except NotFound:
+            return None
 
     def by_service(self, info: ObjectInfo, key: str) -> bool:
         """Let the services copy; False when they cannot."""
@@ -151,11 +183,14 @@ class _Copying:
                     return False
                 done = receiving.copy_from(url, key, info.size)
         except Unsupported:
-            self.by_the_service = False
+            self.refusals += 1
+            if self.refusals >= MOST_REFUSALS:
+                self.by_the_service = False
             return False
+        self.refusals = 0
         if done.size != info.size:
-            detail = f"{done.size} of {info.size} bytes were copied; run it again"
-            raise Corrupted(self.target.label, key, detail)
+            detail = f"{done.size} bytes were copied, {info.size} were listed; run it again"
+            raise PreconditionFailed(self.source.label, info.key, detail)
         return True
 
     def fail(self, name: str, error: Exception) -> None:
@@ -289,6 +324,10 @@ class _BlockCopy:
         length = block_bytes(self._info.size, staging.largest_block, staging.most_blocks)
         pieces = list(plan_ranges(self._info.size, length))
         self._left = len(pieces)
+        if not pieces:
+            # It has become empty since the listing, so no block will end it.
+            self._complete()
+            return
         copying.crew.add(Work(_Block(self, piece), COPIES * piece.length) for piece in pieces)
 
     @property
@@ -354,13 +393,15 @@ class _BlockCopy:
         ids = [self._id(piece.index) for piece in plan_ranges(info.size, length)]
         new_only = copying.options.overwrite is Overwrite.SKIP_EXISTING
         metadata = info.metadata or copying.source.stat(info.key).metadata
-        staging.commit(
-            self._key,
-            ids,
-            only_if=ABSENT if new_only else None,
-            metadata=metadata,
-            md5=info.md5,
-        )
+        only_if = ABSENT if new_only else None
+        try:
+            if ids:
+                staging.commit(self._key, ids, only_if=only_if, metadata=metadata, md5=info.md5)
+            else:
+                copying.target.write(self._key, b"", only_if=only_if, metadata=metadata)
+        except AlreadyExists:
+            copying.ledger.skipped(info.key, "it exists")
+            return
         copying.ledger.finished(info.key)
 
 

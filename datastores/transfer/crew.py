@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from datastores.transfer.hosts import HostBudget
 from datastores.transfer.options import Limits
 
+# A thread takes several pieces of light work at once while more than this many times as many wait as
+# may run: handing over one 4 KiB file at a time woke another thread for each of them.
+PLENTY = 4
+MOST_AT_ONCE = 16
+LIGHT = 1 << 20
 # Enough for every thread to find something, few enough that a million files are never in memory.
 AHEAD = 256
 
@@ -41,11 +46,15 @@ class Crew:
     def __init__(self, budget: HostBudget, limits: Limits) -> None:
         self._budget = budget
         self._limits = limits
-        self._changed = threading.Condition()
-        # Everything below is under the condition's lock.
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        # For those who wait for the end alone: new work wakes one thread, which must be one that
+        # would do it.
+        self._ended = threading.Condition(lock)
+        # Everything below is under the lock of both.
         self._feed: deque[Work] = deque()
         self._urgent: deque[Work] = deque()
-        self._fed = False
+        self._fed = self._filler_waits = False
         self._active = 0
         self._weight = 0
         self._idle = 0
@@ -64,7 +73,7 @@ class Crew:
             with self._changed:
                 # The time-out lets an interrupt reach this thread while it waits.
                 while not self._over():
-                    self._changed.wait(0.5)
+                    self._ended.wait(0.5)
         finally:
             self.stop()
             deadline = time.monotonic() + self._limits.stop_seconds
@@ -87,7 +96,7 @@ class Crew:
             self._stopped = True
             self._feed.clear()
             self._urgent.clear()
-            self._changed.notify_all()
+            self._wake_everybody()
 
     @property
     def stopped(self) -> bool:
@@ -106,12 +115,16 @@ class Crew:
     def pause(self, seconds: float) -> None:
         """Wait inside a piece of work, and be woken when the transfer is given up."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped, seconds)
+            self._ended.wait_for(lambda: self._stopped, seconds)
         self.check()
 
     def _over(self) -> bool:
         idle = not (self._active or self._feed or self._urgent)
         return self._stopped or self._broken is not None or (self._fed and idle)
+
+    def _wake_everybody(self) -> None:
+        self._changed.notify_all()
+        self._ended.notify_all()
 
     def _start(self, target: Callable[[], None]) -> None:
         # Daemons: a process that was interrupted must not hang at its end on a silent server.
@@ -124,7 +137,9 @@ class Crew:
             for work in feed:
                 with self._changed:
                     while len(self._feed) >= AHEAD and not self._stopped:
+                        self._filler_waits = True
                         self._changed.wait()
+                    self._filler_waits = False
                     if self._stopped:
                         return
                     self._feed.append(work)
@@ -137,30 +152,35 @@ class Crew:
         finally:
             with self._changed:
                 self._fed = True
-                self._changed.notify_all()
+                self._wake_everybody()
 
     def _grow(self) -> None:
         queue = self._urgent or self._feed
         waiting = len(self._feed) + len(self._urgent)
         if waiting <= self._idle or not self._fits(queue[0]):
             return
-        if len(self._threads) - 1 < min(self._limits.streams, self._budget.allowed):
+        if len(self._threads) - 1 < self._most:
             self._start(self._labour)
 
+    @property
+    def _most(self) -> int:
+        return min(self._limits.streams, self._budget.allowed)
+
     def _labour(self) -> None:
-        while (work := self._take()) is not None:
-            moved: int | None = None
+        while works := self._take():
             try:
-                moved = work.run()
+                for work in works:
+                    self.check()
+                    self._budget.done(work.run())
             except Stopped:
                 pass
             except BaseException as error:  # noqa: BLE001  # carried to the caller's thread
                 self._break(error)
             finally:
-                self._budget.leave(moved)
-                self._done(work)
+                self._budget.leave()
+                self._done(works)
 
-    def _take(self) -> Work | None:
+    def _take(self) -> Sequence[Work]:
         with self._changed:
             while not self._over():
                 queue = self._urgent or self._feed
@@ -173,21 +193,26 @@ class Crew:
                 elif self._active:
                     # More threads than the pace allows: this one goes home, `_grow` calls another.
                     self._threads.remove(threading.current_thread())
-                    return None
+                    return ()
                 else:
                     # Another transfer holds the host's budget, and its end is not announced here.
-                    self._changed.wait(0.02)
-            self._changed.notify_all()
-            return None
+                    self._ended.wait(0.02)
+            self._wake_everybody()
+            return ()
 
-    def _begin(self, queue: deque[Work]) -> Work:
-        work = queue.popleft()
+    def _begin(self, queue: deque[Work]) -> Sequence[Work]:
+        works = [queue.popleft()]
+        weight = works[0].weight
+        share = len(queue) // (PLENTY * self._most) if queue is self._feed else 0
+        while len(works) < min(share, MOST_AT_ONCE) and weight + queue[0].weight <= LIGHT:
+            works.append(queue.popleft())
+            weight += works[-1].weight
         self._active += 1
-        self._weight += work.weight
-        if queue is self._feed and len(self._feed) == AHEAD // 2:
+        self._weight += weight
+        if self._filler_waits and len(self._feed) <= AHEAD // 2:
             self._changed.notify_all()
         self._grow()
-        return work
+        return works
 
     def _fits(self, work: Work) -> bool:
         most = self._limits.memory_bytes
@@ -195,12 +220,12 @@ class Crew:
             not self._weight or self._weight + work.weight <= most
         )
 
-    def _done(self, work: Work) -> None:
+    def _done(self, works: Sequence[Work]) -> None:
         with self._changed:
             self._active -= 1
-            self._weight -= work.weight
+            self._weight -= sum(work.weight for work in works)
             if self._over():
-                self._changed.notify_all()
+                self._wake_everybody()
 
     def _break(self, error: BaseException) -> None:
         with self._changed:

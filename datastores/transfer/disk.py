@@ -25,6 +25,8 @@ from datastores.errors import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+# What all the hidden names hold, in lower case because some disks ignore case.
+MARK = ".datastores-"
 PART = ".datastores-part"
 JOURNAL = ".datastores-journal"
 RECORDS = ".datastores-records"
@@ -41,20 +43,23 @@ def is_ours(name: str) -> bool:
 
 def hidden_beside(target: str, suffix: str) -> str:
     """The hidden companion of a file; a name too long for a suffix is replaced by its digest."""
-    folder, name = os.path.split(target)
+    folder, slash, name = target.rpartition(os.sep)
     hidden = f".{name}{suffix}"
-    if len(os.fsencode(hidden)) > _LONGEST_NAME:
+    # Counting bytes costs an encoding, so only names that could be too long are counted.
+    if len(hidden) > _LONGEST_NAME // 4 and len(os.fsencode(hidden)) > _LONGEST_NAME:
         digest = hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()
         hidden = f".{digest}{suffix}"
-    return os.path.join(folder, hidden)  # noqa: PTH118  # a Path per file costs 4 us
+    return f"{folder}{slash}{hidden}"
 
 
 class PartBusy(Exception):
     """Another thread or process is writing this file."""
 
 
-def claim(path: str) -> int:
-    """A descriptor on the part file that nobody else holds; `PartBusy` when somebody does.
+def claim(path: str) -> tuple[int, int]:
+    """A descriptor on the part file that nobody else holds, and the file's size.
+
+    `PartBusy` when somebody does.
 
     The lock ends with the descriptor, hence with the process, however that ends.
     """
@@ -64,8 +69,9 @@ def claim(path: str) -> int:
             _lock(fd)
             # Whoever held it before may have renamed this very file to its final name.
             here = os.stat(path)  # noqa: PTH116  # a Path per file costs 4 us
-            if os.path.samestat(here, os.fstat(fd)):
-                return fd
+            ours = os.fstat(fd)
+            if here.st_ino == ours.st_ino and here.st_dev == ours.st_dev:
+                return fd, ours.st_size
         except FileNotFoundError:
             pass
         except BaseException:
@@ -74,8 +80,8 @@ def claim(path: str) -> int:
         os.close(fd)
 
 
-def claim_in_time(path: str, patience: float, check: Callable[[], None]) -> tuple[int, bool]:
-    """The claimed part file, and whether somebody else had it first.
+def claim_in_time(path: str, patience: float, check: Callable[[], None]) -> tuple[int, int, bool]:
+    """The claimed part file, its size, and whether somebody else had it first.
 
     Waits as long as the other one makes progress, and `patience` seconds longer.
     """
@@ -84,7 +90,7 @@ def claim_in_time(path: str, patience: float, check: Callable[[], None]) -> tupl
     deadline = time.monotonic() + patience
     while True:
         try:
-            return claim(path), waited
+            return *claim(path), waited
         except PartBusy:
             waited = True
             check()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from datastores import keys
-from datastores.errors import NotFound
+from datastores.errors import DatastoresError, DefinitionRejected, NotFound
 from datastores.storage.contract import ObjectInfo, Store
 from datastores.transfer import disk
 from datastores.transfer.crew import Crew, Work
@@ -31,11 +34,12 @@ from datastores.transfer.session import Session
 from datastores.transfer.small_file import fetch_small
 from datastores.transfer.space import Space
 from datastores.transfer.summary import Summary
-from datastores.transfer.surplus import Seen, surplus_files
+from datastores.transfer.surplus import Seen, refuse_no_folder, surplus_files
 from datastores.transfer.watcher import Silent, Watcher
 
 # What a small file holds while it is on its way.
 SMALL_WEIGHT = 1 << 20
+_ASK_AT_ONCE = 16
 
 
 def download(
@@ -44,12 +48,14 @@ def download(
     target: Path,
     *,
     strip: str = "",
+    name: str | None = None,
     options: Options | None = None,
     watcher: Watcher | None = None,
 ) -> Summary:
     """Bring the object `place`, or everything below it, into the folder `target`.
 
-    Local names are the keys without `strip`. A file appears under its name when it is complete.
+    Local names are the keys without `strip`; with `name`, the place is one object (`NotFound` when
+    it is not) and this is its local name. A file appears under its name when it is complete.
     `TransferFailed` at the end names every file that did not arrive; the others stay, and the same
     call moves what is missing, down to single ranges. A place with nothing in it gives an empty
     summary.
@@ -57,12 +63,14 @@ def download(
     options = options or Options()
     watcher = watcher or Silent()
     ledger = Ledger(watcher)
+    source = _Source(store, place, strip, name)
     try:
+        source.refuse_contradictions(options)
         if options.dry_run:
-            _rehearse(store, place, target, strip, options, ledger)
+            _rehearse(source, target, options, ledger)
         else:
             _make_folder(target)
-            _run(store, place, target, strip, options, ledger)
+            _run(source, target, options, ledger)
         return ledger.settle()
     finally:
         watcher.close()
@@ -80,12 +88,55 @@ def listing(store: Store, place: str) -> Iterator[ObjectInfo]:
 
 
 def named(store: Store, names: Sequence[str], strip: str) -> Iterator[ObjectInfo | Refuse]:
-    """These objects, without a listing."""
-    for name in names:
-        try:
-            yield store.stat(keys.join(strip, name))
-        except NotFound as missing:
-            yield Refuse(name, missing)
+    """These objects in this order, without a listing; asked for in parallel, a little ahead."""
+    asking = ThreadPoolExecutor(_ASK_AT_ONCE, "datastores-names")
+    waiting: deque[tuple[str, Future[ObjectInfo]]] = deque()
+    try:
+        for name in names:
+            waiting.append((name, asking.submit(store.stat, keys.join(strip, name))))
+            if len(waiting) > _ASK_AT_ONCE:
+                yield _answer(*waiting.popleft())
+        while waiting:
+            yield _answer(*waiting.popleft())
+    finally:
+        asking.shutdown(wait=False, cancel_futures=True)
+
+
+def _answer(name: str, asked: Future[ObjectInfo]) -> ObjectInfo | Refuse:
+    try:
+        return asked.result()
+    except DatastoresError as error:
+        return Refuse(name, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is to be brought here, and how it is called locally."""
+
+    store: Store
+    place: str
+    strip: str
+    name: str | None
+
+    def refuse_contradictions(self, options: Options) -> None:
+        """Raise when what is asked for cannot be meant."""
+        if self.name is not None and (options.delete or options.only is not None):
+            why = "it goes with one object; leave out `only` and `delete`"
+            raise DefinitionRejected("name", why)
+        if options.delete:
+            refuse_no_folder(self.store, self.place)
+
+    def objects(self, options: Options) -> Iterable[ObjectInfo | Refuse]:
+        if self.name is not None:
+            return [self.store.stat(self.place)]
+        if options.only is not None:
+            return named(self.store, options.only, self.strip)
+        return listing(self.store, self.place)
+
+    @property
+    def below(self) -> str:
+        """The local name of the place; empty when that is the target itself."""
+        return "" if self.place == self.strip else keys.relative(self.place, self.strip)
 
 
 def _make_folder(folder: Path) -> None:
@@ -96,26 +147,22 @@ def _make_folder(folder: Path) -> None:
 
 
 def _steps(
-    store: Store, place: str, target: Path, strip: str, options: Options, records: Records | None
+    source: _Source, target: Path, options: Options, records: Records | None
 ) -> Iterator[DownloadStep]:
     find = records.find if records else lambda _: None
     local = LocalState(target, _look, find, case_insensitive=disk.ignores_case(target))
-    only = options.only
-    objects: Iterable[ObjectInfo | Refuse] = (
-        listing(store, place) if only is None else named(store, only, strip)
+    return plan_download(
+        source.objects(options), source.strip, local, source.store.identity, options, source.name
     )
-    return plan_download(objects, strip, local, store.identity, options)
 
 
-def _rehearse(
-    store: Store, place: str, target: Path, strip: str, options: Options, ledger: Ledger
-) -> None:
+def _rehearse(source: _Source, target: Path, options: Options, ledger: Ledger) -> None:
     folder = options.records or target
     # Reading the log must not make it.
     records = Records.open(folder) if (folder / disk.RECORDS).exists() else None
     seen = Seen() if options.delete else None
     try:
-        for step in _steps(store, place, target, strip, options, records):
+        for step in _steps(source, target, options, records):
             match step:
                 case Fetch(info=info, name=name):
                     ledger.found(info.size)
@@ -130,18 +177,16 @@ def _rehearse(
                     ledger.failed(name, error)
             if seen is not None:
                 seen.add(step.name)
-        if seen is not None:
-            for path, name in surplus_files(target, seen, options):
+        if seen is not None and not ledger.summary().failed:
+            for path, name in surplus_files(target, source.below, seen, options):
                 ledger.skipped(name, f"would be deleted: {path}")
     finally:
         if records is not None:
             records.close()
 
 
-def _run(
-    store: Store, place: str, target: Path, strip: str, options: Options, ledger: Ledger
-) -> None:
-    folder = options.records or target
+def _run(source: _Source, target: Path, options: Options, ledger: Ledger) -> None:
+    store, folder = source.store, options.records or target
     try:
         folder.mkdir(parents=True, exist_ok=True)
         records = Records.open(folder)
@@ -154,10 +199,14 @@ def _run(
     seen = Seen() if options.delete else None
     complete, refusals = False, budget.refusals
     try:
-        crew.run(_works(session, _steps(store, place, target, strip, options, records), seen))
+        crew.run(_works(session, _steps(source, target, options, records), seen))
         complete = not crew.gave_up
+        if not complete:
+            ledger.abandon()
         if seen is not None and complete and not ledger.summary().failed:
-            _delete_surplus(session, seen)
+            _delete_surplus(session, source.below, seen)
+            # What could not be deleted is no file to fetch: only a whole run tries it again.
+            complete = not ledger.summary().failed
     finally:
         for large in list(session.open_files):
             large.close()
@@ -166,8 +215,8 @@ def _run(
         save_failures(folder, ledger.summary().failures, complete=complete)
 
 
-def _delete_surplus(session: Session, seen: Seen) -> None:
-    for path, name in surplus_files(session.target, seen, session.options):
+def _delete_surplus(session: Session, below: str, seen: Seen) -> None:
+    for path, name in surplus_files(session.target, below, seen, session.options):
         try:
             disk.discard(path)
         except OSError as error:

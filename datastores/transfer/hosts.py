@@ -30,11 +30,15 @@ class HostBudget:
             self._busy += 1
             return True
 
-    def leave(self, moved: int | None) -> None:
-        """The request ended; None when it did not reach the host and says nothing about it."""
+    def done(self, moved: int | None) -> None:
+        """A request ended; None when it did not reach the host and says nothing about it."""
+        if moved is not None:
+            with self._lock:
+                self._pace.done(self._clock(), moved, self._busy, time.process_time())
+
+    def leave(self) -> None:
+        """Whoever entered makes no more requests."""
         with self._lock:
-            if moved is not None:
-                self._pace.done(self._clock(), moved, self._busy)
             self._busy -= 1
 
     def throttled(self, retry_after_seconds: float | None) -> None:
@@ -50,8 +54,8 @@ class HostBudget:
 
     @property
     def allowed(self) -> int:
-        with self._lock:
-            return self._pace.allowed
+        # Without the lock: asked several times a file, and one number is never half written.
+        return self._pace.allowed
 
 
 _lock = threading.Lock()
@@ -63,7 +67,7 @@ def budget_for(identity: str) -> HostBudget:
     host = urllib.parse.urlsplit(identity).netloc or identity
     with _lock:
         if host not in _budgets:
-            _budgets[host] = HostBudget(Pace())
+            _budgets[host] = HostBudget(Pace(cores=os.cpu_count() or 1))
         return _budgets[host]
 
 

@@ -44,6 +44,8 @@ class LargeFetch:
         self._fd = -1
         self._journal: journal.Journal | None = None
         self._claimed: dict[int, int] = {}
+        # The file held nothing when this run began, so holes in it are zeros.
+        self._fresh = False
         self._lock = threading.Lock()
         # Under the lock.
         self._checksums: list[int] = []
@@ -54,7 +56,7 @@ class LargeFetch:
         """Claim the file, find out what an earlier run left, and queue the ranges."""
         session = self._session
         try:
-            self._fd, waited = session.claim(self._part)
+            self._fd, _, waited = session.claim(self._part)
             if waited and session.is_present(self._fetch):
                 disk.discard(self._part)
                 session.ledger.skipped(self._fetch.name, "another process fetched it")
@@ -69,7 +71,11 @@ class LargeFetch:
         except BaseException:
             self.close()
             raise
-        session.crew.add(self._works())
+        if self._left:
+            session.crew.add(self._works())
+        else:
+            # It has become empty since the listing, so no range will end it.
+            self._complete()
 
     def close(self) -> None:
         """Let go of the files; what has arrived stays for the next run."""
@@ -99,6 +105,7 @@ class LargeFetch:
             os.ftruncate(self._fd, 0)
             self._journal = journal.Journal.begin(self._journal_path, binding)
             self._allocate(size)
+            self._fresh = True
         count = -(-size // length)
         self._checksums = [0] * count
         self._left = count
@@ -202,7 +209,7 @@ class LargeFetch:
         disk.discard(self._journal_path)
 
     def _put(self, data: object, at: int) -> None:
-        if self._session.options.sparse:
+        if self._session.options.sparse and self._fresh:
             raw = bytes(data)  # type: ignore[call-overload]  # a Buffer; holes need a comparison
             if raw == _ZEROS[: len(raw)] or (len(raw) > len(_ZEROS) and not any(raw)):
                 return

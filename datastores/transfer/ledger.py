@@ -21,6 +21,7 @@ class Ledger:
         self._found = self._moved = self._skipped = self._deleted = 0
         self._bytes = self._resumed = self._retries = 0
         self._failures: list[tuple[str, BaseException]] = []
+        self._abandoned = False
 
     def found(self, size: int) -> None:
         with self._lock:
@@ -65,6 +66,11 @@ class Ledger:
         with self._lock:
             self._retries += times
 
+    def abandon(self) -> None:
+        """The transfer was given up before everything was tried."""
+        with self._lock:
+            self._abandoned = True
+
     def summary(self) -> Summary:
         with self._lock:
             return Summary(
@@ -84,5 +90,16 @@ class Ledger:
         """The summary of a transfer in which every file arrived, or `TransferFailed` with it."""
         summary = self.summary()
         if summary.failures:
-            raise TransferFailed(summary.moved + summary.skipped, summary.failures, summary)
+            failed = TransferFailed(summary.moved + summary.skipped, summary.failures, summary)
+            if self._abandoned:
+                # What the listing had not come to yet is not even known.
+                left = summary.found - summary.moved - summary.skipped - summary.failed
+                failed.args = (f"{failed}\nThen it gave up: {_untried(left)}; run all of it again",)
+            raise failed
         return summary
+
+
+def _untried(left: int) -> str:
+    if left > 0:
+        return f"{left} more files, and what was not listed yet, were not tried"
+    return "the rest was not tried"

@@ -7,18 +7,29 @@ from pathlib import Path
 
 from datastores import keys
 from datastores.errors import DatastoresError, NameRejected
+from datastores.transfer import disk
 
 _LONGEST_NAME_BYTES = 255
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?\Z", re.IGNORECASE)
 _FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 
 
+# Segments that are plain on every system: short, none of them `.` or `..`. One search instead of a
+# look at each; most names are like this.
+_PLAIN = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[^/\\\0:]{1,63}(?:/(?!\Z)|\Z))+\Z")
+
+
 def name_hazard(root: Path, name: str, *, portable: bool) -> DatastoresError | None:
     """Why this name cannot be a file below `root`; None when it can."""
-    try:
-        keys.local_target(root, name)
-    except NameRejected as rejected:
-        return rejected
+    if not _PLAIN.match(name):
+        try:
+            keys.local_target(root, name)
+        except NameRejected as rejected:
+            return rejected
+    # One search for the usual case: a name with nothing of ours in it.
+    if disk.MARK in (spelt := name.lower()) and any(map(disk.is_ours, spelt.split("/"))):
+        rule = "the engine keeps its own state under such names; rename it in the store"
+        return NameRejected("local file", name, rule)
     for segment in name.split("/"):
         # Counting bytes costs an encoding, so only names that could be too long are counted.
         if len(segment) > 63 and len(segment.encode("utf-8", "surrogateescape")) > 255:

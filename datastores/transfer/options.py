@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datastores.errors import DefinitionRejected
+
 MIB = 1 << 20
 
 
@@ -71,9 +73,11 @@ class Options:
     symlinks: Symlinks = Symlinks.FOLLOW_FILES
     sparse: bool = False
     integrity: Integrity = Integrity.RANGES
-    # Uploads in blocks declare the whole object's MD5, so that anybody can check it later.
-    declare_md5: bool = True
-    # Remove what the source does not have; only after a complete listing without failures.
+    # Uploads in blocks declare the whole object's MD5, so that anybody can check it later. It holds
+    # each file to 540 MB/s, and azcopy leaves it out as well unless told otherwise.
+    declare_md5: bool = False
+    # Remove what the source does not have; only after a complete listing without failures, and
+    # only where the source is a folder with something in it.
     delete: bool = False
     keep_going: bool = True
     # fsync each file and its folder before the transfer counts it.
@@ -85,3 +89,9 @@ class Options:
     # Objects up to this size come in one request.
     small_bytes: int = 16 * MIB
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        if self.delete and self.only is not None:
+            why = "with `only` most of the source is not looked at; leave out one of the two"
+            raise DefinitionRejected("delete", why)

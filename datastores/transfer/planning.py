@@ -70,8 +70,12 @@ def plan_download(
     local: LocalState,
     identity: str,
     options: Options,
+    given_name: str | None = None,
 ) -> Iterator[DownloadStep]:
-    """One step for each object that takes part, as the listing arrives."""
+    """One step for each object that takes part, as the listing arrives.
+
+    With a given name, the listing is one object and this is its local name.
+    """
     globs = Globs.compile(options.include, options.exclude)
     spellings = Spellings() if local.case_insensitive or options.portable_names else None
     root = os.fspath(local.root)
@@ -79,7 +83,7 @@ def plan_download(
         if isinstance(info, Refuse):
             yield info
             continue
-        name = keys.relative(info.key, strip)
+        name = keys.relative(info.key, strip) if given_name is None else given_name
         if not name.strip("/") or not globs.admits(name):
             continue
         yield _step(info, name, root, spellings, local, identity, options)

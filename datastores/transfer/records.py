@@ -3,7 +3,8 @@
 An append-only log in one hidden file. A line is written before its file gets its final name, in
 one write on a file opened for appending, so several processes share a log and a kill loses
 nothing; each line carries its own check, so a torn one is dropped. In memory a record is two
-machine words, its text stays on disk: a million of them cost 16 MiB.
+machine words, its text stays on disk: a million of them cost 16 MiB, and 50 more for the moment in
+which the log is read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
 
 from datastores.transfer.checksum import PREFERRED
@@ -32,7 +34,6 @@ _READ_BYTES = 1 << 20
 # Below this a log is not worth rewriting.
 _COMPACT_LINES = 10_000
 _MOST_RECENT = 100_000
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,22 +213,17 @@ def _last_of_each(found: list[int]) -> tuple[array[int], array[int]]:
 
 def _hash(name: str) -> int:
     raw = os.fsencode(name)
-    # Two cheap CRCs of different text make 56 bits; a cryptographic hash would cost four times more.
-    return zlib.crc32(raw) << 24 | zlib.crc32(raw, 0x9E3779B9) >> 8
+    # Two CRCs would be cheaper, but for names of one length each follows from the other: 32 bits.
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=7).digest(), "big")
 
 
 def _format(record: Record) -> bytes:
-    body = _encode(
-        [
-            record.name,
-            record.origin,
-            record.size,
-            record.version,
-            record.mtime_ns,
-            record.range_bytes,
-            record.algorithm,
-            "".join(f"{checksum:016x}" for checksum in record.checksums),
-        ]
+    # A JSON array, put together here: the encoder takes three times as long.
+    version = "null" if record.version is None else _quoted(record.version)
+    sums = "".join([f"{checksum:016x}" for checksum in record.checksums])
+    body = (
+        f'[{_quoted(record.name)},"{record.origin}",{record.size},{version},{record.mtime_ns},'
+        f'{record.range_bytes},"{record.algorithm}","{sums}"]'
     ).encode()
     head = b"%014x %b" % (_hash(record.name), body)
     return b"%08x %b\n" % (zlib.crc32(head), head)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from datastores import keys
 from datastores.errors import CredentialError, DatastoresError, NotFound, Unavailable
 from datastores.transfer import disk
 from datastores.transfer.arrival import MTIME_KEY
+from datastores.transfer.buffers import Buffers
 from datastores.transfer.options import Overwrite
 from datastores.transfer.planning import version_of
 from datastores.transfer.records import Record, origin_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datastores.transfer.hosts import HostBudget
     from datastores.transfer.ledger import Ledger
     from datastores.transfer.options import Options
+    from datastores.transfer.present import Present
     from datastores.transfer.records import Records
     from datastores.transfer.sources import Found
 
@@ -41,8 +42,9 @@ class Sending:
     records: Records | None
     crew: Crew
     budget: HostBudget
-    # What is at the place, when one page told everything; None: ask for each file.
-    present: Mapping[str, ObjectInfo] | None
+    # What is at the place; None: ask for each file.
+    present: Present | None
+    buffers: Buffers = field(default_factory=Buffers)
     # Large files under way, so that an interrupted transfer leaves no descriptor behind; a set's
     # add and discard are atomic.
     open_files: set[BlockSend] = field(default_factory=set)
@@ -107,7 +109,7 @@ class Sending:
     def _at_place(self, found: Found) -> ObjectInfo | None:
         key = self.key(found)
         if self.present is not None:
-            return self.present.get(key)
+            return self.present.find(key)
         try:
             return self.store.stat(key)
         except NotFound:

@@ -42,8 +42,8 @@ class Session:
     # Empty files made by this call: where a folder of the same name turns up, they make way.
     empty: set[str] = field(default_factory=set)
 
-    def claim(self, part: str) -> tuple[int, bool]:
-        """The part file, locked, in a folder that exists; and whether it was waited for."""
+    def claim(self, part: str) -> tuple[int, int, bool]:
+        """The part file, locked, in a folder that exists; its size; whether it was waited for."""
         patience = self.options.limits.lock_seconds
         try:
             try:

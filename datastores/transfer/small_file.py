@@ -23,13 +23,15 @@ def fetch_small(session: Session, fetch: Fetch) -> int:
     A failure leaves nothing behind. What arrives is one version, because it is one response.
     """
     part = disk.hidden_beside(fetch.path, disk.PART)
-    fd, waited = session.claim(part)
+    fd, left_over, waited = session.claim(part)
     try:
         if waited and session.is_present(fetch):
             disk.discard(part)
             session.ledger.skipped(fetch.name, "another process fetched it")
             return 0
         try:
+            if left_over:
+                os.ftruncate(fd, 0)  # it may be longer than what comes
             return _fill(session, fetch, fd, part)
         except BaseException:
             disk.discard(part)
@@ -41,9 +43,6 @@ def fetch_small(session: Session, fetch: Fetch) -> int:
 def _fill(session: Session, fetch: Fetch, fd: int, part: str) -> int:
     options, ledger = session.options, session.ledger
     ledger.started(fetch.name)
-    # Somebody's leftover may be longer than what comes.
-    if os.fstat(fd).st_size:
-        os.ftruncate(fd, 0)
     checked = options.integrity is not Integrity.SIZE
     md5 = hashlib.md5(usedforsecurity=False) if options.integrity is Integrity.MD5 else None
     checksum = ALGORITHMS[PREFERRED]()

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from datastores import keys
-from datastores.errors import NameRejected, NotFound
-from datastores.storage.contract import ObjectInfo, Store
+from datastores.errors import DefinitionRejected, NameRejected, NotFound
+from datastores.storage.contract import Store
 from datastores.transfer import disk
 from datastores.transfer.block_send import COPIES, BlockSend
 from datastores.transfer.crew import Crew, Work
 from datastores.transfer.failures import save_failures
-from datastores.transfer.globs import Globs
 from datastores.transfer.hosts import budget_for
 from datastores.transfer.ledger import Ledger
-from datastores.transfer.options import Options, Overwrite
+from datastores.transfer.options import Options, Overwrite, Symlinks
 from datastores.transfer.planning import Refuse, Skip
+from datastores.transfer.present import Present, worth_listing
 from datastores.transfer.ranges import block_bytes
 from datastores.transfer.records import Records
 from datastores.transfer.sending import Sending, records_folder
 from datastores.transfer.small_send import send_small
-from datastores.transfer.sources import Found, Source, find_sources
+from datastores.transfer.sources import Found, Source, find_sources, walk
 from datastores.transfer.summary import Summary
-from datastores.transfer.surplus import Seen
+from datastores.transfer.surplus import Seen, surplus_objects
 from datastores.transfer.watcher import Silent, Watcher
 
 
@@ -48,6 +47,8 @@ def upload(
     try:
         if isinstance(sources, Path):
             _refuse_no_folder(sources)
+        if options.delete:
+            _refuse_nothing(sources)
         records = _open_records(records_folder(sources, options), options)
         try:
             _run(store, sources, place, options, ledger, records)
@@ -95,6 +96,15 @@ def _refuse_no_folder(folder: Path) -> None:
         raise NotFound("the local disk", str(folder), f"no such folder; {detail}")
 
 
+def _refuse_nothing(sources: Iterable[Source] | Path) -> None:
+    # Whatever is not named, or a folder of another name, would be deleted over there.
+    if not isinstance(sources, Path):
+        raise DefinitionRejected("delete", "files are given by name; upload a folder instead")
+    if next(walk(sources, Symlinks.FOLLOW_FILES), None) is None:
+        detail = "it is empty, so nothing is deleted; check the path"
+        raise NotFound("the local disk", str(sources), detail)
+
+
 def _open_records(folder: Path | None, options: Options) -> Records | None:
     # Only this policy asks for proof later; the others leave the user's folder as it is.
     if folder is None or options.overwrite is not Overwrite.CHANGED:
@@ -118,18 +128,23 @@ def _run(
 ) -> None:
     budget = budget_for(store.identity)
     crew = Crew(budget, options.limits)
+    pages, entries = worth_listing(find_sources(sources, options))
     asks = options.overwrite is not Overwrite.ALWAYS
-    present = _present(store, place) if asks else {}
+    present = Present.read(store, place, pages) if asks else None
     sending = Sending(store, place, options, ledger, records, crew, budget, present)
     seen = Seen() if options.delete else None
     complete, refusals = False, budget.refusals
     try:
-        crew.run(_works(sending, find_sources(sources, options), seen))
+        crew.run(_works(sending, entries, seen))
         complete = not crew.gave_up
+        if not complete:
+            ledger.abandon()
         if seen is not None and complete and not ledger.summary().failed:
             # The same counts and limits, and a crew of its own: this one has ended.
             sweep = replace(sending, crew=Crew(budget, options.limits))
-            sweep.crew.run(_surplus(sweep, seen))
+            sweep.crew.run(surplus_objects(store, place, seen, options, ledger, sweep.fail))
+            # What could not be deleted is no file to send: only a whole run tries it again.
+            complete = not ledger.summary().failed
     finally:
         for large in list(sending.open_files):
             large.close()
@@ -137,36 +152,6 @@ def _run(
         folder = records_folder(sources, options)
         if folder is not None and not options.dry_run:
             save_failures(folder, ledger.summary().failures, complete=complete)
-
-
-def _surplus(sending: Sending, seen: Seen) -> Iterator[Work]:
-    store, options, ledger = sending.store, sending.options, sending.ledger
-    globs = Globs.compile(options.include, options.exclude)
-    place = sending.place
-    for page in store.list(f"{place}/" if place else ""):
-        for info in page.objects:
-            name = keys.relative(info.key, place)
-            # Markers of folders stay: some stores delete what is in the folder with them.
-            if info.key.endswith("/") or not globs.admits(name) or name in seen:
-                continue
-            if options.dry_run:
-                ledger.skipped(name, "would be deleted")
-                continue
-            yield Work(_Delete(sending, info.key, name))
-
-
-def _present(store: Store, place: str) -> Mapping[str, ObjectInfo] | None:
-    """What is at the place, if the first page of a listing holds it all; None otherwise.
-
-    One request instead of one per file in the usual case, an empty place.
-    """
-    pages = store.list(f"{place}/" if place else "")
-    first = next(pages, None)
-    if first is None:
-        return {}
-    if next(pages, None) is not None:
-        return None
-    return {info.key: info for info in first.objects}
 
 
 def _works(
@@ -195,26 +180,6 @@ def _works(
 
 def _weight(sending: Sending, size: int) -> int:
     return COPIES * size if size <= sending.options.small_bytes else 0
-
-
-class _Delete:
-    """The work of removing one object that is not here."""
-
-    __slots__ = ("_key", "_name", "_sending")
-
-    def __init__(self, sending: Sending, key: str, name: str) -> None:
-        self._sending = sending
-        self._key = key
-        self._name = name
-
-    def __call__(self) -> int | None:
-        try:
-            self._sending.store.delete(self._key)
-        except Exception as error:  # noqa: BLE001  # reported with the object's name
-            self._sending.fail(self._name, error)
-        else:
-            self._sending.ledger.deleted(self._name)
-        return None
 
 
 class _Send:

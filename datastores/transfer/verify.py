@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from datastores import keys
+from datastores.errors import CredentialError, DatastoresError
 from datastores.storage.contract import ObjectInfo, Store
 from datastores.transfer import disk, journal
 from datastores.transfer.checksum import ALGORITHMS, PREFERRED
@@ -103,6 +104,8 @@ def verify(
     check = _Check(store, target, strip, depth, options, Ledger(watcher), records, crew)
     try:
         crew.run(check.works(place))
+        if crew.gave_up:
+            check.ledger.abandon()
         check.ledger.settle()
     finally:
         if records is not None:
@@ -123,7 +126,7 @@ def repair(
 ) -> Summary:
     """Fetch what a verification found wrong: single ranges of large files, small files whole.
 
-    A damaged file loses its final name until it is whole again.
+    A damaged large file loses its final name until it is whole again.
     """
     options = options or Options()
     folder = options.records or target
@@ -132,7 +135,7 @@ def repair(
         try:
             for finding in report.findings:
                 if finding.problem is Problem.DAMAGED:
-                    _reopen(target, finding, records.find(finding.name))
+                    _reopen(target, finding, records.find(finding.name), options.small_bytes)
         finally:
             records.close()
     wanted = replace(
@@ -144,9 +147,12 @@ def repair(
     return download(store, "", target, strip=strip, options=wanted, watcher=watcher)
 
 
-def _reopen(target: Path, finding: Finding, record: Record | None) -> None:
+def _reopen(target: Path, finding: Finding, record: Record | None, small_bytes: int) -> None:
     """Make a damaged file a half-done one, so that the ordinary resume fetches what is bad."""
-    if record is None or record.version is None or record.range_bytes != range_bytes(record.size):
+    # What is fetched whole resumes nothing, and would leave its journal behind.
+    if record is None or record.size <= small_bytes:
+        return
+    if record.version is None or record.range_bytes != range_bytes(record.size):
         return
     path = os.fspath(keys.local_target(target, finding.name))
     bad = {piece.index for piece in finding.ranges}
@@ -197,9 +203,16 @@ class _Check:
                     self.ledger.found(info.size)
                     yield Work(_One(self, step), 2 * _READ_BYTES)
                 case Refuse(name=name, error=error):
-                    self.ledger.failed(name, error)
+                    self.ledger.found(0)
+                    self.fail(name, error)
                 case MakeFolder() | Skip():
                     pass
+
+    def fail(self, name: str, error: Exception) -> None:
+        """One file could not be compared; a dead credential would say the same of every other."""
+        self.ledger.failed(name, error)
+        if isinstance(error, CredentialError):
+            self.crew.stop()
 
     def judge(self, fetch: Fetch) -> Finding | None:
         """What is wrong with one file; None when nothing is."""
@@ -283,12 +296,11 @@ class _One:
         check, fetch = self._check, self._fetch
         try:
             finding = check.judge(fetch)
+        except DatastoresError as error:
+            check.fail(fetch.name, error)
+            return None
         except OSError as error:
-            # Errors of stores are OSErrors too where Python has the idea; both are reported.
-            explained = error
-            if error.errno is not None:
-                explained = disk.explain(error, str(check.target), fetch.name)  # type: ignore[assignment]  # any exception is reported
-            check.ledger.failed(fetch.name, explained)
+            check.fail(fetch.name, disk.explain(error, str(check.target), fetch.name))
             return None
         with check.lock:
             check.files += 1

@@ -68,7 +68,7 @@ def test_a_folder_makes_the_round_trip(
     stores: tuple[Store, Store], source: Path, tmp_path: Path
 ) -> None:
     """What is uploaded comes back byte for byte, with digests checked, and is then unchanged."""
-    options = Options(integrity=Integrity.MD5)
+    options = Options(integrity=Integrity.MD5, declare_md5=True)
 
     up = upload(stores[0], source, "data/v1", options=options)
     down = download(stores[0], "data/v1", tmp_path / "t", strip="data/v1", options=options)

@@ -12,7 +12,7 @@ import pytest
 from datastores.errors import Unavailable
 from datastores.storage.memory import MemoryStore
 from datastores.transfer import Limits, download
-from datastores.transfer.crew import AHEAD, Crew, Work
+from datastores.transfer.crew import AHEAD, MOST_AT_ONCE, Crew, Work
 from datastores.transfer.hosts import HostBudget, budget_for, slow_down
 from datastores.transfer.pace import Pace
 
@@ -113,7 +113,55 @@ def test_the_stream_is_read_only_a_little_ahead() -> None:
     runner.join(30)
 
     assert (filled, taken) == (True, 10 * AHEAD)
-    assert taken_while_stuck <= AHEAD + 2
+    assert taken_while_stuck <= AHEAD + MOST_AT_ONCE + 1
+
+
+def test_new_work_wakes_a_thread_that_does_it() -> None:
+    """An idle thread takes new work although others wait in the crew for something else."""
+    workers = crew(streams=2)
+    quick, late = threading.Event(), threading.Event()
+    in_time: list[bool] = []
+
+    def stream() -> Iterator[Work]:
+        yield Work(lambda: workers.pause(20))
+        yield Work(quick.set)
+        quick.wait(30)
+        # The thread goes to wait for more, behind those who wait already.
+        threading.Event().wait(0.1)
+        yield Work(late.set)
+        in_time.append(late.wait(3))
+        workers.stop()
+
+    workers.run(stream())
+
+    assert in_time == [True]
+
+
+def test_light_work_is_handed_over_in_handfuls() -> None:
+    """While much light work waits, a thread takes several pieces, and still each is done once."""
+    entered = 0
+
+    class Counting(HostBudget):
+        def enter(self, most: int) -> bool:
+            nonlocal entered
+            entered += 1
+            return super().enter(most)
+
+    workers = Crew(Counting(Pace()), Limits(streams=1))
+    full = threading.Event()
+    done: list[int] = []
+
+    def stream() -> Iterator[Work]:
+        yield Work(lambda: full.wait(30) and None)
+        for number in range(5 * AHEAD):
+            if number == AHEAD:
+                full.set()
+            yield Work(lambda n=number: done.append(n), 4096)  # type: ignore[misc]
+
+    workers.run(stream())
+
+    assert done == list(range(5 * AHEAD))
+    assert entered < len(done) / 2
 
 
 def test_memory_is_bounded_by_weight() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from datastores.errors import (
     Corrupted,
     CredentialExpired,
     DatastoresError,
+    DefinitionRejected,
     NameRejected,
     NotFound,
+    PermissionDenied,
     TransferFailed,
     Unavailable,
 )
+from datastores.storage.contract import ObjectInfo
 from datastores.storage.memory import MemoryStore
 from datastores.transfer import (
     Integrity,
@@ -69,6 +73,29 @@ class TestPlaces:
         download(store, "foo", tmp_path, strip="foo")
 
         assert files_in(tmp_path) == {"foo": b"1"}
+
+    def test_one_object_can_be_given_a_name(self, tmp_path: Path) -> None:
+        """With a name, one object arrives under it, whatever lies below the object."""
+        store = filled(a__foo=b"1", a__foo__b=b"2", a__foobar=b"3")
+
+        first = download(store, "a/foo", tmp_path, name="x/bar")
+        second = download(store, "a/foo", tmp_path, name="x/bar")
+
+        assert (counts(first), counts(second)) == ((1, 0, 0), (0, 1, 0))
+        assert files_in(tmp_path) == {"x/bar": b"1"}
+
+    def test_a_name_is_for_one_object(self, tmp_path: Path) -> None:
+        """A folder cannot be given a name, nor can a choice of files, and a name cannot climb."""
+        store = filled(a__b=b"1")
+
+        with pytest.raises(NotFound):
+            download(store, "a", tmp_path, name="x")
+        with pytest.raises(DefinitionRejected):
+            download(store, "a", tmp_path, name="x", options=Options(only=("b",)))
+        with pytest.raises(TransferFailed, match="cannot be the name of a local file"):
+            download(store, "a/b", tmp_path, name="../x")
+
+        assert files_in(tmp_path) == {}
 
     def test_strip_shortens_local_names(self, tmp_path: Path) -> None:
         """With the place stripped, names are relative to it."""
@@ -207,6 +234,38 @@ class TestChoosing:
         assert before == {"a": b"1", "old": b"x", "keep.log": b"x"}
         assert (summary.deleted, files_in(tmp_path)) == (1, {"a": b"1", "keep.log": b"x"})
 
+    @pytest.mark.parametrize("dry_run", [True, False])
+    @pytest.mark.parametrize(
+        ("place", "error"), [("one", DefinitionRejected), ("typo", NotFound), ("", NotFound)]
+    )
+    def test_sync_deletes_nothing_without_a_source_folder(
+        self, tmp_path: Path, place: str, error: type[Exception], dry_run: bool
+    ) -> None:
+        """A single object, a place with nothing in it and an empty store are refused by name."""
+        store = filled(one=b"1") if place else MemoryStore()
+        (tmp_path / "old").write_bytes(b"x")
+        options = Options(delete=True, dry_run=dry_run)
+
+        with pytest.raises(error, match=place or "memory"):
+            download(store, place, tmp_path, strip=place, options=options)
+
+        assert files_in(tmp_path) == {"old": b"x"}
+
+    def test_sync_deletes_only_below_the_place(self, tmp_path: Path) -> None:
+        """Where local names keep the place, files beside it are no part of the copy and stay."""
+        for name in ("a/old", "ab/mine", "mine"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(b"x")
+
+        download(filled(a__b=b"1"), "a", tmp_path, options=Options(delete=True))
+
+        assert files_in(tmp_path) == {"a/b": b"1", "ab/mine": b"x", "mine": b"x"}
+
+    def test_only_and_delete_contradict_each_other(self) -> None:
+        """Options that would delete what was not looked at cannot be made."""
+        with pytest.raises(DefinitionRejected, match="only"):
+            Options(delete=True, only=("a",))
+
     def test_a_failure_prevents_deletion(self, tmp_path: Path) -> None:
         """A sync in which a file failed deletes nothing."""
         store = FaultyStore(filled(a=b"1")).plan("read", Fault(error=Unavailable("s", "a")))
@@ -216,6 +275,26 @@ class TestChoosing:
             download(store, "", tmp_path, options=Options(delete=True))
 
         assert files_in(tmp_path) == {"old": b"x"}
+
+
+class TestNames:
+    def test_names_are_asked_for_at_once(self, tmp_path: Path) -> None:
+        """Questions about named files do not wait for one another."""
+        together = threading.Barrier(4)
+
+        class Meeting(MemoryStore):
+            def stat(self, key: str) -> ObjectInfo:
+                together.wait(30)
+                return super().stat(key)
+
+        store = Meeting()
+        names = tuple("abcd")
+        for name in names:
+            store.write(name, b"1")
+
+        summary = download(store, "", tmp_path, options=Options(only=names))
+
+        assert counts(summary) == (4, 0, 0)
 
 
 class TestFailures:
@@ -228,7 +307,7 @@ class TestFailures:
             download(store, "", tmp_path, options=Options(limits=Limits(streams=1)))
 
         assert [error for _, error in failed.value.failures] == [lost]
-        summary: Summary = failed.value.summary  # type: ignore[attr-defined]
+        summary: Summary = failed.value.summary  # type: ignore[assignment]  # it is one of ours
         assert counts(summary) == (2, 0, 1)
         assert len(files_in(tmp_path)) == 2
         assert hidden_in(tmp_path) == [".datastores-failed.json"]
@@ -245,6 +324,18 @@ class TestFailures:
         assert (names is not None and len(names), counts(summary)) == (1, (1, 0, 0))
         assert store.count("list") == 2  # one page and its end, by the first call
         assert (load_failures(tmp_path), files_in(tmp_path)) == ((), {"a": b"1", "b": b"2"})
+
+    def test_a_named_file_that_cannot_be_asked_for_fails_alone(self, tmp_path: Path) -> None:
+        """Of several names, one that the store will not tell about is that file's failure."""
+        denied = PermissionDenied("s", "a")
+        store = FaultyStore(filled(a=b"1", b=b"2")).plan("stat", Fault(error=denied))
+
+        with pytest.raises(TransferFailed) as failed:
+            download(store, "", tmp_path, options=Options(only=("a", "b")))
+
+        (lost, error), *others = failed.value.failures
+        assert (error, others) == (denied, [])
+        assert sorted([lost, *files_in(tmp_path)]) == ["a", "b"]
 
     def test_a_short_answer_is_damage(self, tmp_path: Path) -> None:
         """A body that ends early leaves no file under the name."""
@@ -276,6 +367,7 @@ class TestFailures:
             download(store, "", tmp_path, options=Options(limits=Limits(streams=1)))
 
         assert len(failed.value.failures) == 1
+        assert "more files, and what was not listed yet, were not tried" in str(failed.value)
         assert load_failures(tmp_path) is None
 
     def test_a_listing_that_fails_is_not_a_complete_download(self, tmp_path: Path) -> None:
@@ -299,6 +391,31 @@ class TestHostileTargets:
 
         assert sorted(name for name, _ in failed.value.failures) == ["../evil", "a/../../evil"]
         assert files_in(tmp_path) == {"t/good": b"1"}
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            ".datastores-records",
+            ".datastores-failed.json",
+            ".good.datastores-part",
+            "a/.x.datastores-journal",
+            ".good.datastores-part/x",
+            ".Datastores-Records",
+        ],
+    )
+    def test_names_of_the_engine_are_refused(self, tmp_path: Path, name: str) -> None:
+        """An object named like the engine's own files fails by name and does not replace them."""
+        store = MemoryStore()
+        store.write(name, b"evil")
+        store.write("good", b"1")
+
+        with pytest.raises(TransferFailed) as failed:
+            download(store, "", tmp_path)
+
+        assert [(n, type(e)) for n, e in failed.value.failures] == [(name, NameRejected)]
+        assert files_in(tmp_path) == {"good": b"1"}
+        assert hidden_in(tmp_path) == [".datastores-failed.json"]
+        assert load_failures(tmp_path) == (name,)
 
     def test_a_target_that_is_a_file_is_refused(self, tmp_path: Path) -> None:
         """A file where the folder should be is named in the error and stays."""

@@ -19,6 +19,7 @@ from tests.transfer.synthetic import SyntheticStore, content
 
 SIZE = 4 * SMALLEST + 12345
 ONE = Limits(streams=1)
+OPTIONS_ONE = Options(limits=ONE)
 
 
 def large_store(body: bytes | None = None) -> MemoryStore:
@@ -60,6 +61,44 @@ def test_a_second_run_fetches_only_missing_ranges(tmp_path: Path) -> None:
 
     assert (again.count("read"), summary.resumed_bytes) == (3, 2 * SMALLEST)
     assert files_in(tmp_path) == {"big": content(0, SIZE)}
+
+
+def test_a_large_object_that_became_empty_is_an_empty_file(tmp_path: Path) -> None:
+    """An object that holds nothing by the time it is read is completed without a range."""
+    store = large_store()
+    empty = Fault(after=partial(rewrite, store, b""))
+
+    summary = download(FaultyStore(store).plan("read", empty), "", tmp_path, options=OPTIONS_ONE)
+
+    assert (summary.moved, files_in(tmp_path), hidden_in(tmp_path)) == (1, {"big": b""}, [])
+
+
+def test_zeros_replace_what_an_earlier_run_left(tmp_path: Path) -> None:
+    """A sparse download that goes on with a half-done file writes zeros over its old bytes."""
+    zeros = bytes(SIZE)
+    store = large_store(zeros)
+    interrupted(tmp_path, store)
+    with (tmp_path / ".big.datastores-part").open("r+b") as part:
+        part.seek(SMALLEST + 5)
+        part.write(b"rot")
+
+    download(store, "", tmp_path, options=Options(sparse=True))
+
+    assert files_in(tmp_path) == {"big": zeros}
+
+
+def test_a_named_object_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """A large object with a name of its own resumes its ranges as any other."""
+    store = large_store()
+    faulty = FaultyStore(store).plan("read", Fault(error=Unavailable("s", "big")), nth=3)
+    with pytest.raises(TransferFailed):
+        download(faulty, "big", tmp_path, name="other", options=OPTIONS_ONE)
+    again = FaultyStore(store)
+
+    summary = download(again, "big", tmp_path, name="other")
+
+    assert (again.count("read"), summary.resumed_bytes) == (3, 2 * SMALLEST)
+    assert files_in(tmp_path) == {"other": content(0, SIZE)}
 
 
 def test_a_failed_file_has_no_final_name(tmp_path: Path) -> None:

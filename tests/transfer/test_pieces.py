@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
+import zlib
 from pathlib import Path
 
 from hypothesis import assume, example, given, settings
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from datastores.transfer.checksum import ALGORITHMS
 from datastores.transfer.globs import Globs
 from datastores.transfer.journal import Binding, opening_line, range_line, replay
-from datastores.transfer.pace import Pace
+from datastores.transfer.pace import ENOUGH_WHEN_CROWDED, Pace
 from datastores.transfer.ranges import block_bytes, plan_ranges, range_bytes
 from datastores.transfer.records import Record, Records
 
@@ -147,6 +149,27 @@ class TestRecords:
         assert {name: record and record.size for name, record in found.items()} == dict(written)
         assert missing is None
 
+    def test_names_that_share_one_crc_are_told_apart(self, tmp_path: Path) -> None:
+        """Two names of equal length and equal CRC-32 each find their own record."""
+        first, second = _names_with_one_crc()
+        records = Records.open(tmp_path)
+        for size, name in enumerate((first, second)):
+            records.add(Record(name, "o", size, "v", 0))
+
+        found = [records.find(name) for name in (first, second)]
+        records.close()
+
+        assert [record and record.name for record in found] == [first, second]
+
+
+def _names_with_one_crc() -> tuple[str, str]:
+    seen: dict[int, str] = {}
+    for number in itertools.count():
+        name = f"train/{number:07d}.jpg"
+        if (other := seen.setdefault(zlib.crc32(name.encode()), name)) != name:
+            return other, name
+    raise AssertionError("there is always another number")
+
 
 class TestGlobs:
     segment = st.text("ab.[]-!*?^&|~", min_size=1, max_size=5)
@@ -252,6 +275,23 @@ class TestPace:
                 pace.throttled(now, float(value))
 
             assert pace.least <= pace.allowed <= pace.most
+
+    def test_a_busy_process_asks_for_less(self) -> None:
+        """When the processor is the limit, streams are given back; when it is not, they return."""
+        pace, now, cpu = Pace(limit=128, opening=False), 0.0, 0.0
+        for _ in range(20_000):
+            now += 1 / 2000
+            cpu += 1 / 2000
+            pace.done(now, 4096, pace.allowed, cpu)
+        crowded = pace.allowed
+        idle = Network(0.1, 64)
+        end = now + 60
+        while now < end:
+            now += 1 / idle.rate(pace.allowed)
+            pace.done(now, 4096, pace.allowed, cpu)
+
+        assert crowded == ENOUGH_WHEN_CROWDED
+        assert idle.rate(pace.allowed) >= 0.7 * idle.rate(pace.most)
 
     @settings(quick, max_examples=15)
     @given(retry_after=st.floats(0.5, 60), limit=st.floats(8, 100))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from datastores.errors import (
+    DefinitionRejected,
     NameRejected,
     NotFound,
     PreconditionFailed,
@@ -161,6 +162,48 @@ class TestOverwriting:
         kept = {"p/keep.log": b"x", "pq": b"x", "p/": b"x", "p/folder/": b"x"}
         assert objects_in(store) == {"p/a": b"1"} | kept
 
+    @pytest.mark.parametrize(("files", "questions"), [(300, 0), (3, 3)])
+    def test_a_place_of_many_pages_is_listed_when_it_is_worth_it(
+        self, tmp_path: Path, files: int, questions: int
+    ) -> None:
+        """Many files are compared with a listing of several pages, a few are asked for."""
+        tree(tmp_path, **{f"f{n:03}": b"1" for n in range(files)})
+        inner = MemoryStore(page_size=100)
+        for number in range(300):
+            inner.write(f"z{number}", b"x")
+        upload(inner, tmp_path, "")
+        store = FaultyStore(inner)
+
+        summary = upload(store, tmp_path, "")
+
+        assert (counts(summary), store.count("stat")) == ((0, files, 0), questions)
+
+    def test_a_delete_that_fails_asks_for_a_whole_run(self, tmp_path: Path) -> None:
+        """An object that could not be deleted is named, and is no file to send again."""
+        inner = MemoryStore()
+        inner.write("old", b"x")
+        store = FaultyStore(inner).plan("delete", Fault(error=Unavailable("s", "old")))
+
+        with pytest.raises(TransferFailed) as failed:
+            upload(store, tree(tmp_path, a=b"1"), "", options=Options(delete=True))
+
+        assert [name for name, _ in failed.value.failures] == ["old"]
+        assert load_failures(tmp_path) is None
+
+    def test_sync_deletes_nothing_without_a_source_folder(self, tmp_path: Path) -> None:
+        """Files given by name and an empty folder are refused before anything is deleted."""
+        store, options = MemoryStore(), Options(delete=True)
+        store.write("p/old", b"x")
+        tree(tmp_path, full__a=b"1")
+        (tmp_path / "empty").mkdir()
+
+        with pytest.raises(DefinitionRejected):
+            upload(store, [Source(tmp_path / "full/a", "a")], "p", options=options)
+        with pytest.raises(NotFound, match="empty"):
+            upload(store, tmp_path / "empty", "p", options=options)
+
+        assert objects_in(store) == {"p/old": b"x"}
+
 
 class TestLinks:
     @pytest.fixture
@@ -229,10 +272,11 @@ class TestLinks:
 
 class TestLargeFiles:
     def test_blocks_make_the_whole(self, tmp_path: Path) -> None:
-        """A large file goes in blocks and declares the MD5 of the whole."""
+        """A large file goes in blocks, and declares the MD5 of the whole when asked to."""
         store = FaultyStore(MemoryStore())
+        options = Options(declare_md5=True)
 
-        upload(store, tree(tmp_path, big=content(0, SIZE)), "")
+        upload(store, tree(tmp_path, big=content(0, SIZE)), "", options=options)
 
         assert store.count("stage") == 5
         assert store.stat("big").md5 == hashlib.md5(content(0, SIZE)).digest()

@@ -8,11 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from datastores.errors import TransferFailed, Unavailable
 from datastores.storage.memory import MemoryStore
-from datastores.transfer import Depth, Finding, Problem, Report, download, repair, verify
+from datastores.transfer import (
+    Depth,
+    Finding,
+    Limits,
+    Options,
+    Problem,
+    Report,
+    download,
+    repair,
+    verify,
+)
 from datastores.transfer.ranges import SMALLEST, Range
 from datastores.transfer.records import Records
-from tests.contracts.faulty_store import FaultyStore
+from tests.contracts.faulty_store import Fault, FaultyStore
 from tests.transfer.folder import files_in, hidden_in
 from tests.transfer.synthetic import content
 
@@ -88,6 +99,32 @@ def test_repair_heals_everything_found(store: MemoryStore, tmp_path: Path) -> No
     repair(store, tmp_path / "t", verify(store, "", tmp_path / "t"))
 
     assert files_in(tmp_path / "t") == {"big": content(0, SIZE), "small": b"1", "x/y": b"22"}
+
+
+def test_an_object_that_cannot_be_read_fails_alone(store: MemoryStore, tmp_path: Path) -> None:
+    """One object's trouble is named at the end; the others are compared."""
+    download(store, "", tmp_path)
+    away = Unavailable("memory", "big")
+    watched = FaultyStore(store).plan("read", Fault(error=away))
+
+    one = Options(limits=Limits(streams=1))
+    with pytest.raises(TransferFailed) as failed:
+        verify(watched, "", tmp_path, depth=Depth.BYTES, options=one)
+
+    assert ([error for _, error in failed.value.failures], failed.value.done) == ([away], 2)
+
+
+def test_repairing_what_is_fetched_whole_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A damaged file of exactly the size that still comes in one request leaves no journal."""
+    store, options = MemoryStore(), Options(small_bytes=SMALLEST)
+    store.write("a", content(0, SMALLEST))
+    download(store, "", tmp_path, options=options)
+    damage(tmp_path / "a", 5)
+
+    repair(store, tmp_path, verify(store, "", tmp_path), options=options)
+
+    assert files_in(tmp_path) == {"a": content(0, SMALLEST)}
+    assert hidden_in(tmp_path) == []
 
 
 def test_sums_of_an_unknown_algorithm_prove_nothing(store: MemoryStore, tmp_path: Path) -> None:
