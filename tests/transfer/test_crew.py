@@ -154,7 +154,7 @@ def test_light_work_is_handed_over_in_handfuls() -> None:
     def stream() -> Iterator[Work]:
         yield Work(lambda: full.wait(30) and None)
         for number in range(5 * AHEAD):
-            if number == AHEAD:
+            if number == AHEAD // 2:
                 full.set()
             yield Work(lambda n=number: done.append(n), 4096)  # type: ignore[misc]
 
