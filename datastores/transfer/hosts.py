@@ -34,7 +34,7 @@ class HostBudget:
         """A request ended; None when it did not reach the host and says nothing about it."""
         if moved is not None:
             with self._lock:
-                self._pace.done(self._clock(), moved, self._busy, time.process_time())
+                self._pace.done(self._clock(), moved, self._busy)
 
     def leave(self) -> None:
         """Whoever entered makes no more requests."""
@@ -67,7 +67,7 @@ def budget_for(identity: str) -> HostBudget:
     host = urllib.parse.urlsplit(identity).netloc or identity
     with _lock:
         if host not in _budgets:
-            _budgets[host] = HostBudget(Pace(cores=os.cpu_count() or 1))
+            _budgets[host] = HostBudget(Pace())
         return _budgets[host]
 
 

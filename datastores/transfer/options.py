@@ -51,7 +51,7 @@ class Limits:
     # Requests in flight to one host, over all calls of the process.
     per_host: int = 192
     # Bytes held by requests in flight; the rest of 256 MiB is Python and the client libraries.
-    memory_bytes: int = 128 * MIB
+    memory_bytes: int = 96 * MIB
     # How long a stopped transfer waits for its threads.
     stop_seconds: float = 10.0
     # Silence after which a file that another process is fetching is given up.

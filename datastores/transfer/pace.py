@@ -7,17 +7,11 @@ from dataclasses import dataclass
 # A request costs about as much as this many bytes, so that a rate means something for a mix of
 # small and large files.
 REQUEST_BYTES = 1 << 18
-# More requests must bring half of what was hoped for, or they only wait in a queue. With a fifth, the
-# noise of a busy machine was enough to open 128 streams where 8 were as fast.
-WANTED_GAIN = 0.5
+# Doubling must bring a fifth of what was hoped for, or the extra requests only wait in a queue.
+WANTED_GAIN = 0.2
 # Fewer requests with this share of the rate are better: each one costs memory and CPU.
 TOLERATED_LOSS = 0.03
 LONGEST_HOLD = 32
-# A process that keeps this share of its cores busy gains nothing from more requests; with small
-# files it has one core, the interpreter's.
-CROWDED_SHARE = 0.85
-SMALL_REQUEST_BYTES = 1 << 20
-ENOUGH_WHEN_CROWDED = 8
 
 
 @dataclass(slots=True)
@@ -44,31 +38,22 @@ class Pace:
     window_work: int = 0
     window_count: int = 0
     window_busiest: int = 0
-    window_cpu_began: float = 0.0
-    cores: int = 1
 
     @property
     def allowed(self) -> int:
         return max(self.least, min(self.most, int(self.limit)))
 
-    def done(self, now: float, moved: int, busy: int, cpu_seconds: float = 0.0) -> None:
-        """A request ended and moved so many bytes, while so many were under way.
-
-        `cpu_seconds` is what the process has used by now, all in all.
-        """
+    def done(self, now: float, moved: int, busy: int) -> None:
+        """A request ended and moved so many bytes, while so many were under way."""
         if self.window_began is None:
-            self.window_began, self.window_cpu_began = now, cpu_seconds
+            self.window_began = now
         self.window_work += moved + REQUEST_BYTES
         self.window_count += 1
         self.window_busiest = max(self.window_busiest, busy)
         elapsed = now - self.window_began
         if elapsed >= self.window_seconds and self.window_count >= self.allowed:
-            if self._is_crowded((cpu_seconds - self.window_cpu_began) / elapsed):
-                self._make_room()
-            else:
-                self._judge(now, self.window_work / elapsed)
+            self._judge(now, self.window_work / elapsed)
             self._open_window(now)
-            self.window_cpu_began = cpu_seconds
 
     def throttled(self, now: float, retry_after_seconds: float | None) -> None:
         """The service asked for less."""
@@ -77,15 +62,6 @@ class Pace:
         self.quiet_until = max(self.quiet_until, now + (retry_after_seconds or 1.0))
         self.opening, self.before, self.hold = False, None, 4
         self._open_window(now)
-
-    def _is_crowded(self, cores_used: float) -> bool:
-        average = self.window_work / self.window_count - REQUEST_BYTES
-        cores = 1 if average < SMALL_REQUEST_BYTES else self.cores
-        return cores_used >= CROWDED_SHARE * cores
-
-    def _make_room(self) -> None:
-        self.limit = max(min(self.limit, float(ENOUGH_WHEN_CROWDED)), self.limit * 0.8)
-        self.opening, self.before = False, None
 
     def _open_window(self, now: float) -> None:
         self.window_began = now

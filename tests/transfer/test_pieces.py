@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from datastores.transfer.checksum import ALGORITHMS
 from datastores.transfer.globs import Globs
 from datastores.transfer.journal import Binding, opening_line, range_line, replay
-from datastores.transfer.pace import ENOUGH_WHEN_CROWDED, Pace
+from datastores.transfer.pace import Pace
 from datastores.transfer.ranges import block_bytes, plan_ranges, range_bytes
 from datastores.transfer.records import Record, Records
 
@@ -275,23 +275,6 @@ class TestPace:
                 pace.throttled(now, float(value))
 
             assert pace.least <= pace.allowed <= pace.most
-
-    def test_a_busy_process_asks_for_less(self) -> None:
-        """When the processor is the limit, streams are given back; when it is not, they return."""
-        pace, now, cpu = Pace(limit=128, opening=False), 0.0, 0.0
-        for _ in range(20_000):
-            now += 1 / 2000
-            cpu += 1 / 2000
-            pace.done(now, 4096, pace.allowed, cpu)
-        crowded = pace.allowed
-        idle = Network(0.1, 64)
-        end = now + 60
-        while now < end:
-            now += 1 / idle.rate(pace.allowed)
-            pace.done(now, 4096, pace.allowed, cpu)
-
-        assert crowded == ENOUGH_WHEN_CROWDED
-        assert idle.rate(pace.allowed) >= 0.7 * idle.rate(pace.most)
 
     @settings(quick, max_examples=15)
     @given(retry_after=st.floats(0.5, 60), limit=st.floats(8, 100))
