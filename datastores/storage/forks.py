@@ -33,6 +33,18 @@ def renewed(one: T) -> T:
     return one
 
 
+def left_alone(one: object) -> None:
+    """Keep, in a child, what its parent had from obstore: to drop it may wait for ever.
+
+    A stream that is dropped takes a lock of the Rust runtime, and the thread that held the lock at
+    the fork does not exist here: 1 of 400 children hung so on a busy machine.
+    """
+    import ctypes
+
+    # A list would let go of it when the interpreter ends.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
+
+
 def obstore_works() -> bool:
     """Whether obstore can be used in this process."""
     return not _obstore_is_the_parents

@@ -13,6 +13,7 @@ from datastores.errors import DatastoresError
 from datastores.storage.blob.failures import from_obstore
 from datastores.storage.blob.place import Place
 from datastores.storage.contract import Patience
+from datastores.storage.forks import left_alone
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore
@@ -62,6 +63,7 @@ class Fast:
     def renew(self) -> None:
         """In a forked child: the lock may be held by a thread of the parent."""
         self._lock = threading.Lock()
+        left_alone(self._store)
 
     def _made(self) -> AzureStore:
         from obstore.store import AzureStore

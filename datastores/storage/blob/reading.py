@@ -16,6 +16,7 @@ from datastores.storage.blob.listing import is_marker
 from datastores.storage.blob.place import Place
 from datastores.storage.blob.wire import Wire
 from datastores.storage.contract import ObjectInfo
+from datastores.storage.forks import left_alone
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
@@ -54,7 +55,12 @@ class BlobStream:
             raise cut_short(self._place, self._info.key, got, self._size)
 
     def close(self) -> None:
-        self._pieces.close()
+        if os.getpid() == self._process:
+            self._pieces.close()
+
+    def __del__(self) -> None:
+        if os.getpid() != self._process:
+            left_alone(self._pieces)
 
     def _refuse_other_process(self) -> None:
         # Its connection is the parent's, and so are the threads that fill it.
