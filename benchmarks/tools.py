@@ -138,7 +138,7 @@ def _find_python(folder: Path) -> Path:
     if not (python.exists() and _has_libraries(python)):
         say("installing this project and its libraries into a virtual environment")
         run_quietly(sys.executable, "-m", "venv", str(folder))
-        run_quietly(str(python), "-m", "pip", "install", "--quiet", str(_REPOSITORY))
+        run_quietly(str(python), "-m", "pip", "install", "--quiet", f"{_REPOSITORY}[benchmarks]")
     return python
 
 

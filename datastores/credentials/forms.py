@@ -23,7 +23,7 @@ from datastores.credentials.kinds import (
     WorkloadIdentity,
 )
 from datastores.credentials.tokens import audience, bearer, token_credential
-from datastores.errors import CredentialExpired, CredentialRefused, DatastoresError
+from datastores.errors import CredentialExpired, CredentialRefused
 from datastores.secret import Secret
 
 if TYPE_CHECKING:
@@ -50,60 +50,6 @@ ENTRA_KINDS = (
     Identity,
     Token,
 )
-
-
-def for_obstore_azure(credential: Credential, *, store: str) -> dict[str, Any]:
-    """Keyword arguments for `obstore.store.AzureStore`.
-
-    They win over every `AZURE_STORAGE_*` variable of the environment, which the store reads by
-    itself, and no secret shows in its `config`.
-    """
-    match credential:
-        case Anonymous():
-            return {"skip_signature": True}
-        case AccountKey(key):
-            return _provided(lambda: {"access_key": key.reveal(), "expires_at": None})
-        case Sas(token):
-            _must_be_alive(token, store)
-            return _provided(lambda: {"sas_token": token.reveal(), "expires_at": None})
-        case _ if isinstance(credential, ENTRA_KINDS):
-            tokens = token_credential(credential, store=store)
-            scope = audience(credential) or STORAGE_SCOPE
-            return _provided(lambda: _obstore_token(tokens.get_token(scope)))
-        case _:
-            raise _unfit_for_storage(credential, store)
-
-
-class CredentialProvider:
-    """What obstore calls for a credential.
-
-    obstore turns any failure here into its own error and keeps only the text; the error itself
-    waits in `failure` for whoever translates that.
-    """
-
-    def __init__(self, provide: Callable[[], dict[str, Any]]) -> None:
-        self._provide = provide
-        self.failure: DatastoresError | None = None
-
-    def __call__(self) -> dict[str, Any]:
-        try:
-            provided = self._provide()
-        except DatastoresError as error:
-            self.failure = error
-            raise
-        self.failure = None
-        return provided
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(_NO_PICKLE)
-
-
-def _provided(provide: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    return {"credential_provider": CredentialProvider(provide), "skip_signature": False}
-
-
-def _obstore_token(token: AccessToken) -> dict[str, Any]:
-    return {"token": token.token, "expires_at": datetime.fromtimestamp(token.expires_on, UTC)}
 
 
 def for_azure_sdk(

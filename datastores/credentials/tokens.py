@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Azure's clients and obstore ask for another token when less than five minutes are left, so a
+# Azure's clients ask for another token when less than five minutes are left, so a
 # smaller margin would answer them with what they already have.
 RENEWAL_MARGIN_SECONDS = 300.0
 

@@ -7,7 +7,6 @@ child of a process that has used it.
 from __future__ import annotations
 
 import os
-import sys
 import weakref
 from typing import Protocol, TypeVar
 
@@ -22,9 +21,7 @@ class Inherited(Protocol):
 T = TypeVar("T", bound=Inherited)
 
 _living: weakref.WeakSet[Inherited] = weakref.WeakSet()
-# The threads of obstore belong to the process that first used it and cannot be started again: a
-# call of a child would wait for them for ever. Who imports it is about to use it.
-_obstore_is_the_parents = False
+_generation = 0
 
 
 def renewed(one: T) -> T:
@@ -33,26 +30,17 @@ def renewed(one: T) -> T:
     return one
 
 
-def left_alone(one: object) -> None:
-    """Keep, in a child, what its parent had from obstore: to drop it may wait for ever.
+def generation() -> int:
+    """How often this process and those it descends from were forked since they loaded this.
 
-    A stream that is dropped takes a lock of the Rust runtime, and the thread that held the lock at
-    the fork does not exist here: 1 of 400 children hung so on a busy machine.
+    Asking the kernel who we are costs a call for each piece of a stream.
     """
-    import ctypes
-
-    # A list would let go of it when the interpreter ends.
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
-
-
-def obstore_works() -> bool:
-    """Whether obstore can be used in this process."""
-    return not _obstore_is_the_parents
+    return _generation
 
 
 def _after_fork() -> None:
-    global _obstore_is_the_parents  # noqa: PLW0603 - a fact about the process
-    _obstore_is_the_parents = _obstore_is_the_parents or "obstore" in sys.modules
+    global _generation  # noqa: PLW0603 - a fact about the process
+    _generation += 1
     for one in list(_living):
         one.renew()
 

@@ -14,8 +14,14 @@ from datastores.transfer.pace import Pace
 class HostBudget:
     """Requests under way to one host and the pace they have found; any thread may use it."""
 
-    def __init__(self, pace: Pace, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        pace: Pace,
+        clock: Callable[[], float] = time.monotonic,
+        spent: Callable[[], float] = time.process_time,
+    ) -> None:
         self._clock = clock
+        self._spent = spent
         self._lock = threading.Lock()
         # Both under the lock.
         self._pace = pace
@@ -34,7 +40,7 @@ class HostBudget:
         """A request ended; None when it did not reach the host and says nothing about it."""
         if moved is not None:
             with self._lock:
-                self._pace.done(self._clock(), moved, self._busy)
+                self._pace.done(self._clock(), moved, self._busy, self._spent())
 
     def leave(self) -> None:
         """Whoever entered makes no more requests."""

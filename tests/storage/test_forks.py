@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -133,28 +131,6 @@ def test_child_goes_on_with_a_read_of_its_parent(blob: Store) -> None:
     assert got[0] + b"".join(bytes(piece) for piece in begun) == body
     plain.close()
     resuming.close()
-
-
-def test_child_that_ends_holds_on_to_a_read_of_its_parent(blob: Store) -> None:
-    """What a child closes, drops or still has at its end, it never takes from obstore's threads."""
-    blob.write("file", os.urandom(3 * 1024 * 1024))
-    stream = blob.read("file")
-    next(iter(stream))
-    pieces = weakref.ref(stream._pieces)  # type: ignore[attr-defined]  # what obstore fills
-
-    def drop() -> None:
-        nonlocal stream
-        stream.close()
-        del stream
-        gc.collect()
-        assert pieces() is not None
-
-    code = forked(drop)
-
-    assert code == 0
-    stream.close()
-    del stream
-    assert pieces() is None
 
 
 def test_child_of_a_writer_that_is_placing(folder: Store) -> None:

@@ -107,7 +107,7 @@ def test_databases_hold_rows(definition: Definition) -> None:
 
 
 def test_opening_imports_only_what_it_opens() -> None:
-    """Opening a local folder loads no Azure library, no obstore and no fsspec."""
+    """Opening a local folder loads no Azure library, no HTTP client and no fsspec."""
     program = (
         "import sys\n"
         "from datastores.storage.open import open_store\n"
@@ -115,7 +115,7 @@ def test_opening_imports_only_what_it_opens() -> None:
         "from datastores.credentials.kinds import Anonymous\n"
         "from datastores.names import DatastoreName\n"
         "open_store(LocalFolder(DatastoreName.parse('here'), '/'), Anonymous())\n"
-        "print([m for m in ('azure', 'obstore', 'fsspec', 'requests') if m in sys.modules])"
+        "print([m for m in ('azure', 'urllib3', 'fsspec', 'requests') if m in sys.modules])"
     )
 
     done = subprocess.run(

@@ -229,12 +229,14 @@ class Network:
         return min(streams, self.most_at_once) / self.round_trip
 
 
-def drive(pace: Pace, network: Network, seconds: float, now: float = 0.0) -> float:
-    """Let the pace steer a simulated transfer; the clock afterwards."""
+def drive(
+    pace: Pace, network: Network, seconds: float, now: float = 0.0, *, cores: float = 0.1
+) -> float:
+    """Let the pace steer a simulated transfer that keeps so many cores busy; the clock afterwards."""
     end = now + seconds
     while now < end:
         now += 1 / network.rate(pace.allowed)
-        pace.done(now, 100_000, pace.allowed)
+        pace.done(now, 100_000, pace.allowed, now * cores)
     return now
 
 
@@ -307,3 +309,19 @@ class TestPace:
         drive(pace, network, 60)
 
         assert pace.allowed <= 16
+
+    def test_a_busy_processor_needs_few_streams(self) -> None:
+        """Where the processor is the limit and four do as well, it is four within a third of a second."""
+        pace = Pace()
+
+        drive(pace, Network(0.001, 4), 0.35, cores=0.9)
+
+        assert pace.allowed <= 4
+
+    def test_a_busy_processor_that_can_do_more_is_used(self) -> None:
+        """Where fewer streams move less, a busy processor does not reduce them."""
+        pace, network = Pace(), Network(0.005, 100)
+
+        drive(pace, network, 60, cores=0.9)
+
+        assert network.rate(pace.allowed) >= 0.7 * network.rate(100)

@@ -1,8 +1,9 @@
-"""What went wrong, from what obstore, urllib3 and the service said."""
+"""What went wrong, from what sockets, urllib3 and the service said."""
 
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,25 +79,8 @@ _NOT_ACCEPTED = {
 }
 _NO_PROOF = {"NoAuthenticationInformation", "PublicAccessNotPermitted"}
 
-# Every exception of obstore and urllib3 by name, for answers that carry no HTTP status.
-# A test walks both modules and fails on a class that is missing here.
-PLACED: Mapping[str, type[StoreError | CredentialRefused]] = {
-    # obstore
-    "BaseError": Unavailable,
-    "GenericError": Unavailable,
-    "JoinError": Unavailable,
-    "NotFoundError": NotFound,
-    "FileNotFoundError": NotFound,
-    "InvalidPathError": Unsupported,
-    "ValueError": Unsupported,
-    "NotSupportedError": Unsupported,
-    "UnknownConfigurationKeyError": Unsupported,
-    "AlreadyExistsError": AlreadyExists,
-    "PreconditionError": PreconditionFailed,
-    "NotModifiedError": PreconditionFailed,
-    "PermissionDeniedError": PermissionDenied,
-    "UnauthenticatedError": CredentialRefused,
-    # urllib3
+# Every exception of urllib3 by name; a test walks the module and fails on one that is missing.
+PLACED: Mapping[str, type[StoreError]] = {
     "HTTPError": Unavailable,
     "PoolError": Unavailable,
     "RequestError": Unavailable,
@@ -183,33 +167,43 @@ def _by_status(place: Place, key: str | None, answer: Answer, said: str) -> Stor
     return Unsupported(place.label, key, f"{said}; check the request and the address")
 
 
-_STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>([^<]+)</Code>")
-_KIND = re.compile(r"kind: (Timeout|Connect|Interrupted|Decode|Request)")
-_KINDS = {
-    "Timeout": "it did not answer in time",
-    "Connect": "no connection could be made",
-    "Interrupted": "the connection broke",
-    "Decode": "its answer could not be read",
-}
+_CONNECT = "no connection could be made"
+_TIMEOUT = "it did not answer in time"
+_INTERRUPTED = "the connection broke"
 
 
-def from_obstore(place: Place, key: str | None, error: Exception) -> DatastoresError:
-    """The error for an exception of obstore; a response is judged like one that we received."""
-    said, _, details = str(error).partition("\n\nDebug source")
-    status = _STATUS.search(said)
-    if status:
-        code = _CODE.search(said)
-        return refused(place, key, Answer(int(status[1]), code[1] if code else ""))
-    if "StartTooLarge" in details:
-        return RangeBeyond(place.label, key, "ask for a range inside the object")
-    if "InvalidAccessKey" in details:
-        return CredentialRefused(
-            place.label, "the account key is not base64; register the right one"
+def from_socket(place: Place, key: str | None, error: OSError) -> DatastoresError:
+    """The error for what a socket of ours said."""
+    if type(error).__name__ == "SSLCertVerificationError":
+        return Unsupported(
+            place.label,
+            key,
+            f"{place.host} is not who it says, as far as known here ({_one_line(str(error))}); "
+            "name a file with its authority in REQUESTS_CA_BUNDLE if you trust it",
         )
-    kind = _KIND.search(details)
-    reason = _KINDS.get(kind[1] if kind else "") or _one_line(said)
-    return _placed(place, key, error, reason)
+    if isinstance(error, ConnectionRefusedError | socket.gaierror):
+        reason = _CONNECT
+    elif isinstance(error, TimeoutError | BlockingIOError):
+        reason = _TIMEOUT
+    elif isinstance(error, ConnectionError):
+        reason = _INTERRUPTED
+    else:
+        reason = _one_line(str(error))
+    return _unreachable(place, key, reason)
+
+
+def no_http(place: Place, key: str | None) -> Unavailable:
+    """The error for an answer that is no HTTP."""
+    return _unreachable(place, key, "its answer could not be read")
+
+
+def without_length(place: Place, key: str) -> Unavailable:
+    """The error for an object whose end nobody would notice."""
+    return Unavailable(
+        place.label,
+        key,
+        f"{place.host} answered without saying how long it is; ask whoever runs the gateway there",
+    )
 
 
 def from_urllib3(place: Place, key: str | None, error: Exception) -> DatastoresError:
@@ -217,11 +211,11 @@ def from_urllib3(place: Place, key: str | None, error: Exception) -> DatastoresE
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & {"NewConnectionError", "ProxyError"}:
         # First: urllib3 counts a refused connection among the time-outs.
-        reason = _KINDS["Connect"]
+        reason = _CONNECT
     elif "TimeoutError" in names:
-        reason = _KINDS["Timeout"]
+        reason = _TIMEOUT
     elif names & {"ProtocolError", "IncompleteRead"}:
-        reason = _KINDS["Interrupted"]
+        reason = _INTERRUPTED
     else:
         reason = _one_line(str(error))
     return _placed(place, key, error, reason)
@@ -240,11 +234,15 @@ def _placed(place: Place, key: str | None, error: Exception, reason: str) -> Dat
     )
     if kind is None:
         raise error
-    if issubclass(kind, CredentialRefused):
-        return kind(place.label, f"{reason}; check the credential")
     if issubclass(kind, Unavailable):
-        return kind(place.label, key, f"{place.host}: {reason}; check the address and the network")
+        return _unreachable(place, key, reason)
     return kind(place.label, key, reason)
+
+
+def _unreachable(place: Place, key: str | None, reason: str) -> Unavailable:
+    return Unavailable(
+        place.label, key, f"{place.host}: {reason}; check the address and the network"
+    )
 
 
 def _one_line(text: str, longest: int = 240) -> str:

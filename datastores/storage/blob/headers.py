@@ -17,16 +17,16 @@ _METADATA_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?\Z")
 
 
 def info_from(key: str, headers: Mapping[str, str]) -> ObjectInfo:
-    """The object that the answer to a HEAD or GET describes."""
-    total = headers.get("Content-Range", "").rpartition("/")[2] or headers["Content-Length"]
+    """The object that the answer to a HEAD or GET describes; names are asked for in lower case."""
+    total = headers.get("content-range", "").rpartition("/")[2] or headers["content-length"]
     # With a range, Content-MD5 would be that of the range.
     digest = headers.get("x-ms-blob-content-md5") or (
-        None if "Content-Range" in headers else headers.get("Content-MD5")
+        None if "content-range" in headers else headers.get("content-md5")
     )
     return ObjectInfo(
         key,
         int(total),
-        nanoseconds(headers["Last-Modified"]),
+        nanoseconds(headers["last-modified"]),
         version_from(headers),
         binascii.a2b_base64(digest) if digest else None,
         {
@@ -39,12 +39,12 @@ def info_from(key: str, headers: Mapping[str, str]) -> ObjectInfo:
 
 def version_from(headers: Mapping[str, str]) -> str:
     """The ETag without its quotes, as listings have it."""
-    return headers["ETag"].strip('"')
+    return headers["etag"].strip('"')
 
 
 def written(key: str, size: int, headers: Mapping[str, str]) -> ObjectInfo:
     """The object that the answer to a write describes."""
-    return ObjectInfo(key, size, nanoseconds(headers["Last-Modified"]), version_from(headers))
+    return ObjectInfo(key, size, nanoseconds(headers["last-modified"]), version_from(headers))
 
 
 def condition(only_if: str | Presence | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which keys a container can hold, and which of them the fast client can address."""
+"""Which keys a container can hold."""
 
 from __future__ import annotations
 
@@ -8,19 +8,10 @@ from datastores.errors import Unsupported
 
 LONGEST_KEY = 1024
 
-# obstore normalises paths: it drops slashes at both ends, and refuses empty segments, `.`, `..`
-# and ASCII control characters. Found by trying every character; a property test keeps it true.
-_OBSTORE_REFUSES = re.compile(r"[\x00-\x1f\x7f]|//|(?:^|/)\.{1,2}(?:/|\Z)")
-
 # What XML 1.0 cannot say: one such blob makes Azurite's listing of the whole container fail, and
 # a carriage return comes back from any XML parser as a newline.
 _UNLISTABLE = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
 _DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|\Z)")
-
-
-def fits_obstore(key: str) -> bool:
-    """Whether obstore addresses exactly this key."""
-    return not (key.startswith("/") or key.endswith("/") or _OBSTORE_REFUSES.search(key))
 
 
 def unholdable(key: str) -> str | None:

@@ -1,8 +1,7 @@
 """A blob container, or an ADLS Gen2 file system, as a `Store`.
 
-Bytes go through obstore; what it cannot say (odd keys, listings with digests and folder markers,
-blocks, copies) goes through urllib3. In a forked child of a process that has used
-obstore everything does: its threads are not there, and calls would wait for them for ever.
+Whole objects and ranges go over sockets of our own (`direct`), everything else through urllib3
+(`wire`); where the environment names a proxy, everything does.
 """
 
 from __future__ import annotations
@@ -10,17 +9,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from datastores.credentials.forms import ENTRA_KINDS, for_obstore_azure, for_own_requests
+from datastores.credentials.forms import ENTRA_KINDS, for_own_requests
 from datastores.credentials.kinds import Credential
 from datastores.definitions.azure_storage import BlobContainer, DataLakeGen2
 from datastores.errors import AlreadyExists, CredentialRefused, NotFound
-from datastores.secret import masked
 from datastores.storage.blob.blocks import BlobStaging, as_bytes, cut, write_blocks
 from datastores.storage.blob.copies import BlobCopying
+from datastores.storage.blob.direct import Direct
 from datastores.storage.blob.failures import RangeBeyond
-from datastores.storage.blob.fast import Fast
 from datastores.storage.blob.folders import BlobFolders
 from datastores.storage.blob.headers import (
     condition,
@@ -32,11 +30,10 @@ from datastores.storage.blob.headers import (
 from datastores.storage.blob.listers import Listers
 from datastores.storage.blob.listing import FolderPages, ObjectPages, is_marker, raw_pages
 from datastores.storage.blob.place import Place, place_of
-from datastores.storage.blob.reading import BlobStream, nothing, read_any, read_fast
-from datastores.storage.blob.spelling import LONGEST_KEY, fits_obstore, must_hold, unholdable
-from datastores.storage.blob.wire import Wire
+from datastores.storage.blob.reading import BlobStream, nothing, read_any, read_direct
+from datastores.storage.blob.spelling import LONGEST_KEY, must_hold, unholdable
+from datastores.storage.blob.wire import Wire, proxy_for, sized
 from datastores.storage.contract import (
-    ABSENT,
     Features,
     ObjectInfo,
     Page,
@@ -44,10 +41,9 @@ from datastores.storage.contract import (
     Presence,
     Store,
 )
-from datastores.storage.forks import obstore_works, renewed
+from datastores.storage.forks import renewed
 
 if TYPE_CHECKING:
-    from obstore import PutMode
     from typing_extensions import Buffer
 
     from datastores.storage.blob.wire import Proof
@@ -65,7 +61,7 @@ def open_blob(
     listers = renewed(Listers())
     return BlobStore(
         place,
-        renewed(Fast(place, lambda: _obstore_proof(place, credential), patience)),
+        None if proxy_for(place) else renewed(Direct(wire)),
         wire,
         listers,
         BlobStaging(wire),
@@ -77,11 +73,6 @@ def open_blob(
 def _wire_proof(place: Place, credential: Credential) -> Proof:
     _must_stay_secret(place, credential)
     return for_own_requests(credential, store=place.label)
-
-
-def _obstore_proof(place: Place, credential: Credential) -> dict[str, Any]:
-    _must_stay_secret(place, credential)
-    return for_obstore_azure(credential, store=place.label)
 
 
 def _must_stay_secret(place: Place, credential: Credential) -> None:
@@ -98,7 +89,7 @@ class BlobStore:
     def __init__(
         self,
         place: Place,
-        fast: Fast,
+        direct: Direct | None,
         wire: Wire,
         listers: Executor,
         staging: BlobStaging,
@@ -106,7 +97,7 @@ class BlobStore:
         folders: BlobFolders,
     ) -> None:
         self._place = place
-        self._fast = fast
+        self._direct = direct
         self._wire = wire
         self._listers = listers
         self._staging = staging
@@ -155,9 +146,7 @@ class BlobStore:
         if length == 0:
             return nothing(self._place, self.stat(key), version)
         try:
-            if fits_obstore(key) and obstore_works():
-                return read_fast(self._fast, self._place, key, start, length, version)
-            return read_any(self._wire, key, start, length, version)
+            return self._read(key, start, length, version)
         except RangeBeyond:
             return nothing(self._place, self.stat(key), version)
 
@@ -182,16 +171,13 @@ class BlobStore:
                 only_if=only_if,
                 metadata=metadata,
             )
-        if fits_obstore(key) and obstore_works():
-            return self._write_fast(key, first, only_if, metadata)
         headers = {
             "x-ms-blob-type": "BlockBlob",
             **condition(only_if),
             **metadata_headers(metadata),
         }
         content = as_bytes(first)
-        response = self._wire.ask("PUT", key, headers=headers, body=content)
-        return written(key, len(content), response.headers)
+        return written(key, len(content), self._put(key, headers, content))
 
     def delete(self, key: str) -> None:
         if unholdable(key):
@@ -222,36 +208,18 @@ class BlobStore:
         # Running look-aheads end within their patience.
         self._listers.shutdown(wait=True, cancel_futures=True)
         self._wire.close()
-        self._fast.close()
+        if self._direct:
+            self._direct.close()
 
-    def _write_fast(
-        self,
-        key: str,
-        body: Buffer,
-        only_if: str | Presence | None,
-        metadata: Mapping[str, str] | None,
-    ) -> ObjectInfo:
-        import obstore
-        from obstore.exceptions import BaseError
+    def _read(self, key: str, start: int, length: int | None, version: str | None) -> BlobStream:
+        if self._direct:
+            return read_direct(self._direct, self._place, key, start, length, version)
+        return read_any(self._wire, key, start, length, version)
 
-        mode: PutMode = "overwrite"
-        if only_if is ABSENT:
-            mode = "create"
-        elif only_if is not None:
-            mode = {"e_tag": f'"{only_if}"'}
-        try:
-            result = obstore.put(
-                self._fast.client(),
-                key,
-                body,
-                attributes=dict(metadata) if metadata else None,
-                mode=mode,
-                use_multipart=False,
-            )
-        except (BaseError, OSError, ValueError) as error:
-            raise self._fast.failure(key, error) from masked(error)
-        version = (result["e_tag"] or "").strip('"') or None
-        return ObjectInfo(key, memoryview(body).nbytes, None, version)
+    def _put(self, key: str, headers: Mapping[str, str], body: Buffer) -> Mapping[str, str]:
+        if self._direct:
+            return self._direct.put(key, sized(headers, body), body)
+        return self._wire.ask("PUT", key, headers=headers, body=body).headers
 
     def _must_be_possible(self, key: str) -> None:
         reason = unholdable(key)

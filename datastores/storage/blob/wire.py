@@ -1,4 +1,4 @@
-"""Requests to the blob service that obstore cannot make."""
+"""Authorised requests to the blob service."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from datastores.credentials.forms import STORAGE_SCOPE
@@ -23,6 +24,7 @@ from datastores.errors import CredentialRefused
 from datastores.secret import Secret, masked
 from datastores.storage.blob.failures import Answer, from_urllib3, refused
 from datastores.storage.blob.place import Place
+from datastores.storage.blob.sockets import trusted_certificates
 from datastores.storage.contract import Patience
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ class Wire:
         self._pool: PoolManager | None = None
         self._proof: Proof = None
         self._sas: Secret | None = None
-        self._sas_renewal = datetime.min.replace(tzinfo=UTC)
+        self._sas_renewal = 0.0
         self._token: AccessToken | None = None
 
     @property
@@ -129,6 +131,18 @@ class Wire:
         self._ready()
         return self._address(key, None)
 
+    def prove(self) -> None:
+        """Have at hand what proves who we are; raises where there is nothing to prove it with."""
+        self._ready()
+        self._renew_token()
+
+    def spoken(self, method: str, key: str, headers: Mapping[str, str]) -> bytes:
+        """The head of a request about a blob, for a connection of one's own.
+
+        It holds the proof who we are, so no variable may hold it. `prove` comes first.
+        """
+        return _text(self._place, method, self._address(key, None), self._headers(headers))
+
     def close(self) -> None:
         """Let go of connections."""
         with self._lock:
@@ -152,6 +166,7 @@ class Wire:
         from urllib3.exceptions import HTTPError
 
         pool = self._ready()
+        self._renew_token()
         try:
             # No variable holds address or headers: they prove who we are, and crash reports
             # print variables.
@@ -159,14 +174,7 @@ class Wire:
                 method,
                 self._address(key, query),
                 body=body,  # type: ignore[arg-type]  # any buffer, though typed as bytes
-                headers={
-                    "x-ms-version": API_VERSION,
-                    "x-ms-date": email.utils.formatdate(usegmt=True),
-                    "Content-Type": "application/octet-stream",
-                    **({} if body is None else {"Content-Length": str(memoryview(body).nbytes)}),
-                    **self._bearer(),
-                    **(headers or {}),
-                },
+                headers=self._headers(sized(headers or {}, body)),
                 preload_content=False,
                 redirect=False,
                 retries=False,
@@ -185,10 +193,10 @@ class Wire:
             if self._pool is None:
                 self._proof = self._make_proof()
                 self._pool = _connections(self._place, self._patience)
-            if isinstance(self._proof, AccountKey) and datetime.now(UTC) >= self._sas_renewal:
+            if isinstance(self._proof, AccountKey) and time.time() >= self._sas_renewal:
                 now = datetime.now(UTC)
                 self._sas = _account_sas(self._place, self._proof.key, now + _SAS_LIFETIME)
-                self._sas_renewal = now + _SAS_LIFETIME / 2
+                self._sas_renewal = (now + _SAS_LIFETIME / 2).timestamp()
             return self._pool
 
     def _address(self, key: str | None, query: Mapping[str, str] | None) -> str:
@@ -198,34 +206,63 @@ class Wire:
             return url
         return f"{url}{'&' if query else '?'}{sas.reveal().lstrip('?')}"
 
+    def _headers(self, special: Mapping[str, str]) -> dict[str, str]:
+        return {
+            "x-ms-version": API_VERSION,
+            "x-ms-date": _date(int(time.time())),
+            "Content-Type": "application/octet-stream",
+            **self._bearer(),
+            **special,
+        }
+
     def _bearer(self) -> Mapping[str, str]:
+        token = self._token
+        return {} if token is None else {"Authorization": f"Bearer {token.token}"}
+
+    def _renew_token(self) -> None:
         if self._proof is None or isinstance(self._proof, AccountKey | Sas):
-            return {}
-        with self._lock:
-            token = self._token
+            return
+        token = self._token
         if token is None or token.expires_on - time.time() < _TOKEN_MARGIN_SECONDS:
-            # Outside the lock: this may take a request. Two threads may ask; whoever gives tokens
+            # Without the lock: this may take a request. Two threads may ask; whoever gives tokens
             # makes one request of it.
-            token = self._proof.get_token(STORAGE_SCOPE)
-            with self._lock:
-                self._token = token
-        return {"Authorization": f"Bearer {token.token}"}
+            self._token = self._proof.get_token(STORAGE_SCOPE)
+
+
+# Writing a date costs as much as sending a request.
+@lru_cache(maxsize=1)
+def _date(moment: int) -> str:
+    return email.utils.formatdate(moment, usegmt=True)
+
+
+def sized(headers: Mapping[str, str], body: Buffer | None) -> Mapping[str, str]:
+    """With the length of the body, if there is one."""
+    if body is None:
+        return headers
+    return {**headers, "Content-Length": str(memoryview(body).nbytes)}
+
+
+def _text(place: Place, method: str, address: str, headers: Mapping[str, str]) -> bytes:
+    target = address.partition("://")[2].partition("/")[2]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"{method} /{target} HTTP/1.1\r\nHost: {place.host}\r\n{lines}\r\n".encode("latin-1")
 
 
 def _connections(place: Place, patience: Patience) -> PoolManager:
-    import certifi
     import urllib3
 
     timeout = urllib3.Timeout(connect=patience.connect_seconds, read=patience.read_seconds)
-    proxy = _proxy_for(place)
+    proxy = proxy_for(place)
     if proxy:
         return urllib3.ProxyManager(
-            proxy, maxsize=_CONNECTIONS, timeout=timeout, ca_certs=certifi.where()
+            proxy, maxsize=_CONNECTIONS, timeout=timeout, ca_certs=trusted_certificates()
         )
-    return urllib3.PoolManager(maxsize=_CONNECTIONS, timeout=timeout, ca_certs=certifi.where())
+    return urllib3.PoolManager(
+        maxsize=_CONNECTIONS, timeout=timeout, ca_certs=trusted_certificates()
+    )
 
 
-def _proxy_for(place: Place) -> str | None:
+def proxy_for(place: Place) -> str | None:
     """The proxy that the environment names for this host."""
     address = urllib.parse.urlsplit(place.account_url)
     if urllib.request.proxy_bypass(address.hostname or ""):
