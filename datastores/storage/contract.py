@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     # What travels: one piece of bytes, or pieces in order. An iterator is consumed once, so a
-    # write from one is not retried; bytes and lists are.
+    # write from one is not retried; bytes, lists and whatever begins anew with each `iter` are.
     Body: TypeAlias = Buffer | Iterable[Buffer]
 
 

@@ -111,8 +111,8 @@ class RetryingStore:
     """The inner store; temporary failures are tried again within `patience`.
 
     A broken read goes on at the byte it reached, in the same version. A listing that breaks goes
-    on with the same page where it is resumable, else behind the last key when keys came in order. A write is tried again when its body can be
-    sent again (bytes, a list of pieces), not when it is an iterator; stores that send it in many
+    on with the same page where it is resumable, else behind the last key when keys came in order.
+    A write is tried again when its body can be sent again, hence not from an iterator; stores that send it in many
     requests repeat each of those themselves (`patiently`). `on_pause` is told the store's
     identity and what wait it asked for, so that others may slow down as well.
     """
@@ -182,7 +182,7 @@ class RetryingStore:
         metadata: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
         effort = self.effort("write", key)
-        if not _can_be_sent_again(body):
+        if isinstance(body, Iterator):
             effort.patience = replace(effort.patience, attempts=1)
         return _doubting(
             effort, lambda: self.inner.write(key, body, only_if=only_if, metadata=metadata)
@@ -466,13 +466,3 @@ def _doubting(effort: _Effort, act: Callable[[], T]) -> T:
         if effort.attempts < 2:
             raise
         raise type(refusal)(refusal.store, refusal.key, _MAY_BE_OURS) from refusal
-
-
-def _can_be_sent_again(body: Body) -> bool:
-    if isinstance(body, Sequence):
-        return True
-    try:
-        memoryview(body)  # type: ignore[arg-type]  # the TypeError tells which it is
-    except TypeError:
-        return False
-    return True

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from datastores.errors import AlreadyExists, PreconditionFailed, Unavailable
+from datastores.errors import AlreadyExists, PreconditionFailed
 from datastores.storage.contract import ABSENT
 from datastores.transfer.options import Overwrite
 from datastores.transfer.sending import MOST_READS, is_same
@@ -26,7 +26,7 @@ def send_small(sending: Sending, found: Found) -> int | None:
         found, body = read_whole(found)
         info = _write(sending, found, body)
     else:
-        info = _write_patiently(sending, found, _Pieces(found, sending))
+        info = _write(sending, found, _Pieces(found, sending))
     if info is None:
         sending.ledger.skipped(found.name, "it exists")
         return None
@@ -62,17 +62,6 @@ def _read(fd: int, size: int) -> bytes:
     while len(data) < size and (more := os.read(fd, size + 1 - len(data))):
         data += more
     return data
-
-
-def _write_patiently(sending: Sending, found: Found, body: Body) -> ObjectInfo | None:
-    # Whoever retries for the store cannot send a stream again; this side can read it again.
-    for attempt in range(MOST_READS - 1):
-        try:
-            return _write(sending, found, body)
-        except Unavailable as error:
-            sending.budget.throttled(error.retry_after_seconds)
-            sending.crew.pause(error.retry_after_seconds or 0.5 * 4**attempt)
-    return _write(sending, found, body)
 
 
 def _write(sending: Sending, found: Found, body: Body) -> ObjectInfo | None:
