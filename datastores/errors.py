@@ -267,6 +267,7 @@ class TransferFailed(DatastoresError):
         done: int,
         failures: Sequence[tuple[str, BaseException]],
         summary: object | None = None,
+        note: str = "",
     ) -> None:
         self.done, self.failures, self.summary = done, tuple(failures), summary
         listed = "".join(f"\n  {name}: {error}" for name, error in self.failures[:20])
@@ -274,7 +275,7 @@ class TransferFailed(DatastoresError):
         total = done + len(self.failures)
         super().__init__(
             f"{len(self.failures)} of {total} files failed; run it again to move just those:"
-            f"{listed}{more}"
+            f"{listed}{more}{note and chr(10)}{note}"
         )
 
 

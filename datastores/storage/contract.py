@@ -248,11 +248,11 @@ class Copying(Protocol):
     def signed_url(self, key: str, lifetime_seconds: float) -> str | None:
         """An address that reads this object without a credential; None if none can be made."""
 
-    def copy_from(self, url: str, key: str, size: int) -> ObjectInfo:
+    def copy_from(self, url: str, key: str, source: ObjectInfo) -> ObjectInfo:
         """Copy from another store's signed address; `Unsupported` if the service refuses it.
 
-        `PreconditionFailed` when the source has another size by now. A service that copies large
-        objects in the background shows an empty object until it is done.
+        `PreconditionFailed` when the source has another size or version by now. Nothing is seen
+        under the key before the copy is complete.
         """
 
 

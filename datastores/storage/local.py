@@ -205,7 +205,7 @@ class LocalStore:
     def signed_url(self, key: str, lifetime_seconds: float) -> None:
         """Files have no address that needs no credential."""
 
-    def copy_from(self, url: str, key: str, size: int) -> ObjectInfo:  # noqa: ARG002  # refused
+    def copy_from(self, url: str, key: str, source: ObjectInfo) -> ObjectInfo:  # noqa: ARG002  # refused
         raise Unsupported(self.label, key, "a folder cannot fetch by itself; send the bytes")
 
     def make_folder(self, place: str) -> None:

@@ -208,16 +208,16 @@ class MemoryStore:
         place = urllib.parse.quote(self.identity, safe="")
         return f"memory://{place}/{urllib.parse.quote(key, safe='')}?until={until}"
 
-    def copy_from(self, url: str, key: str, size: int) -> ObjectInfo:
+    def copy_from(self, url: str, key: str, source: ObjectInfo) -> ObjectInfo:
         parts = urllib.parse.urlsplit(url)
-        source = _alive.get(urllib.parse.unquote(parts.netloc))
-        if parts.scheme != "memory" or source is None:
+        store = _alive.get(urllib.parse.unquote(parts.netloc))
+        if parts.scheme != "memory" or store is None:
             raise Unsupported(self.label, key, "the address is of another kind; send the bytes")
         if float(parts.query.removeprefix("until=")) < time.time():
             raise Unsupported(self.label, key, "the address has expired; sign another")
         source_key = urllib.parse.unquote(parts.path[1:])
-        with source.read(source_key) as stream:
-            if stream.info.size != size:
+        with store.read(source_key) as stream:
+            if (stream.info.size, stream.info.version) != (source.size, source.version):
                 raise PreconditionFailed(self.label, key, "the source changed; sign it again")
             return self.write(key, list(stream), metadata=stream.info.metadata)
 

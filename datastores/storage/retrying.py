@@ -420,9 +420,9 @@ class RetryingCopying:
         effort = self.store.effort("signed_url", key)
         return effort.run(lambda: self.inner.signed_url(key, lifetime_seconds))
 
-    def copy_from(self, url: str, key: str, size: int) -> ObjectInfo:
+    def copy_from(self, url: str, key: str, source: ObjectInfo) -> ObjectInfo:
         effort = self.store.effort("copy_from", key)
-        return effort.run(lambda: self.inner.copy_from(url, key, size))
+        return effort.run(lambda: self.inner.copy_from(url, key, source))
 
 
 @dataclass(frozen=True, slots=True)

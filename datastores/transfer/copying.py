@@ -181,8 +181,9 @@ class _Copying:
                 if url is None:
                     self.by_the_service = False
                     return False
-                done = receiving.copy_from(url, key, info.size)
-        except Unsupported:
+                done = receiving.copy_from(url, key, info)
+        except (Unsupported, Unavailable):
+            # Also when the one cannot reach the other: a firewall may let in this machine alone.
             self.refusals += 1
             if self.refusals >= MOST_REFUSALS:
                 self.by_the_service = False

@@ -90,12 +90,13 @@ class Ledger:
         """The summary of a transfer in which every file arrived, or `TransferFailed` with it."""
         summary = self.summary()
         if summary.failures:
-            failed = TransferFailed(summary.moved + summary.skipped, summary.failures, summary)
+            done = summary.moved + summary.skipped
+            note = ""
             if self._abandoned:
                 # What the listing had not come to yet is not even known.
-                left = summary.found - summary.moved - summary.skipped - summary.failed
-                failed.args = (f"{failed}\nThen it gave up: {_untried(left)}; run all of it again",)
-            raise failed
+                left = _untried(summary.found - done - summary.failed)
+                note = f"Then it gave up: {left}; run all of it again"
+            raise TransferFailed(done, summary.failures, summary, note)
         return summary
 
 

@@ -1201,18 +1201,18 @@ class CopyingContract:
 
     def test_copy_from_signed_url(self, store: Store, copying: Copying) -> None:
         """A signed address of an object is copied from, or the store says that it cannot."""
-        store.write("old name", b"bytes")
+        source = store.write("old name", b"bytes")
         url = copying.signed_url("old name", lifetime_seconds=60)
         before = everything(store)
 
         if url is None:
             with pytest.raises(Unsupported) as caught:
-                copying.copy_from("https://elsewhere.invalid/x?sig=none", "new", 5)
+                copying.copy_from("https://elsewhere.invalid/x?sig=none", "new", source)
             assert (caught.value.store, caught.value.key) == (store.label, "new")
             assert everything(store) == before
             return
         try:
-            made: ObjectInfo | None = copying.copy_from(url, "new", 5)
+            made: ObjectInfo | None = copying.copy_from(url, "new", source)
         except Unsupported:
             made = None
         assert everything(store) == (before | {"new": b"bytes"} if made else before)

@@ -40,7 +40,7 @@ from datastores.secret import Secret
 from datastores.storage.blob import open_blob
 from datastores.storage.blob.failures import PLACED, Answer, from_socket, refused
 from datastores.storage.blob.place import Place
-from datastores.storage.contract import Patience, Store
+from datastores.storage.contract import ObjectInfo, Patience, Store
 from tests.servers.azurite import Azurite
 
 SHORT = Patience(connect_seconds=1.0, read_seconds=1.0)
@@ -291,7 +291,7 @@ def test_unreadable_copy_source(azurite: Azurite) -> None:
     with opened(azurite.endpoint, container, AccountKey(azurite.key)) as store:
         assert store.copying
         with pytest.raises(Unsupported) as caught:
-            store.copying.copy_from(url, "copy", 3)
+            store.copying.copy_from(url, "copy", ObjectInfo("missing", 3, None, None))
 
         assert [page.objects for page in store.list()] == [[]]
     assert "sig=" not in str(caught.value)

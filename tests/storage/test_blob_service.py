@@ -9,6 +9,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -22,6 +23,7 @@ from datastores.errors import (
     NotFound,
     PreconditionFailed,
     Unavailable,
+    Unsupported,
 )
 from datastores.names import DatastoreName
 from datastores.storage.blob.blocks import BlobStaging
@@ -225,13 +227,14 @@ def store_with(service: Service, tokens: Any, *, is_direct: bool = True) -> Iter
     place = place_of(definition(service), Anonymous())
     wire = Wire(place, lambda: tokens, SHORT)
     listers = ThreadPoolExecutor(2)
+    staging = BlobStaging(wire)
     store = BlobStore(
         place,
         Direct(wire) if is_direct else None,
         wire,
         listers,
-        BlobStaging(wire),
-        BlobCopying(wire, definition(service), Anonymous(), SHORT),
+        staging,
+        BlobCopying(wire, staging, definition(service), Anonymous(), SHORT),
         BlobFolders(wire, listers, hierarchical=False),
     )
     try:
@@ -630,6 +633,9 @@ def test_raw_pages_of_a_closed_listing_are_not_fetched(service: Service) -> None
     assert len(service.asked) == 2
 
 
+SOURCE = ObjectInfo("x", 3, MODIFIED_NS, "0x5", metadata={"who": "me"})
+
+
 def test_copy_that_takes_time_is_waited_for(service: Service, store: Store) -> None:
     """A copy the service makes in the background is given back when it is complete."""
     states = iter(["pending", "pending", "success"])
@@ -643,7 +649,7 @@ def test_copy_that_takes_time_is_waited_for(service: Service, store: Store) -> N
     service.answer = answer
     assert store.copying
 
-    made = store.copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+    made = store.copying.copy_from("https://elsewhere.invalid/x", "copy", SOURCE)
 
     assert made == ObjectInfo("copy", 3, MODIFIED_NS, "0x1")
 
@@ -660,7 +666,7 @@ def test_copy_that_stands_still_is_given_up(service: Service, store: Store) -> N
     began = time.monotonic()
 
     with pytest.raises(Unavailable) as caught:
-        store.copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+        store.copying.copy_from("https://elsewhere.invalid/x", "copy", SOURCE)
 
     assert "stood still at 1/3" in str(caught.value)
     assert time.monotonic() - began < 5
@@ -695,7 +701,7 @@ def test_look_at_a_copy_that_fails_is_repeated(service: Service, store: Store) -
     copying = RetryingStore(store, SHORT, jitter=lambda: 0.0).copying
     assert copying
 
-    made = copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+    made = copying.copy_from("https://elsewhere.invalid/x", "copy", SOURCE)
 
     assert made == ObjectInfo("copy", 3, MODIFIED_NS, "0x1")
     assert len(service.asked) == 4
@@ -708,7 +714,7 @@ def test_looks_at_a_copy_are_bounded(service: Service, store: Store) -> None:
     began = time.monotonic()
 
     with pytest.raises(Unavailable):
-        store.copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+        store.copying.copy_from("https://elsewhere.invalid/x", "copy", SOURCE)
 
     assert time.monotonic() - began < 5
 
@@ -719,7 +725,7 @@ def test_copy_onto_a_copy_under_way_is_temporary(service: Service, store: Store)
     assert store.copying
 
     with pytest.raises(Unavailable):
-        store.copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+        store.copying.copy_from("https://elsewhere.invalid/x", "copy", SOURCE)
 
 
 @pytest.mark.parametrize("headers", [{}, {"x_ms_copy_id": "2", "x_ms_copy_status": "success"}])
@@ -731,7 +737,7 @@ def test_object_of_another_writer_is_not_the_copy(
     assert store.copying
 
     with pytest.raises(PreconditionFailed):
-        store.copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+        store.copying.copy_from("https://elsewhere.invalid/x", "copy", SOURCE)
 
 
 def test_copy_in_one_step_that_was_replaced(service: Service, store: Store) -> None:
@@ -743,7 +749,7 @@ def test_copy_in_one_step_that_was_replaced(service: Service, store: Store) -> N
     assert store.copying
 
     with pytest.raises(PreconditionFailed):
-        store.copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+        store.copying.copy_from("https://elsewhere.invalid/x", "copy", SOURCE)
 
 
 def test_copy_of_a_source_that_grew(service: Service, store: Store) -> None:
@@ -753,34 +759,69 @@ def test_copy_of_a_source_that_grew(service: Service, store: Store) -> None:
     assert copying
 
     with pytest.raises(PreconditionFailed):
-        copying.copy_from("https://elsewhere.invalid/x", "copy", 3)
+        copying.copy_from("https://elsewhere.invalid/x", "copy", SOURCE)
 
     assert len(service.asked) == 2
 
 
-@pytest.mark.parametrize(
-    ("size", "asks"),
-    [(3, ["true", None]), (256 * 1024 * 1024, ["true", None]), (256 * 1024 * 1024 + 1, [None])],
-)
-def test_copies_are_made_in_one_step_where_they_can(
-    service: Service, store: Store, size: int, asks: list[str | None]
-) -> None:
-    """Up to 256 MiB the service is asked for a copy in one step, then for one in the background."""
-    asked: list[str | None] = []
+def fetching_blocks(
+    refuses_one_step: bool, sent: list[tuple[str | None, str | None, str | None]]
+) -> Callable[[Request], None]:
+    """Answers to a copy; what was asked for: one step or not, the range, the version."""
 
     def answer(request: Request) -> None:
-        if request.command == "HEAD":
-            request.promise(200, size, x_ms_copy_id="1", x_ms_copy_status="success")
+        if request.query.get("comp") == "blocklist":
+            request.say(201)
             return
-        asked.append(request.headers["x-ms-requires-sync"])
-        if asked[-1]:
+        names = ("x-ms-requires-sync", "x-ms-source-range", "x-ms-source-if-match")
+        asked = tuple(request.headers[name] for name in names)
+        sent.append(asked)  # type: ignore[arg-type]  # three of them
+        if asked[0] and refuses_one_step:
             request.say(409, x_ms_error_code="InvalidSourceBlobType")
         else:
-            request.say(202, x_ms_copy_id="1", x_ms_copy_status="pending")
+            request.say(201)
 
-    service.answer = answer
+    return answer
+
+
+def test_other_blobs_than_block_blobs_are_copied_in_blocks(service: Service, store: Store) -> None:
+    """What the service does not copy in one step it fetches in blocks, of the same version."""
+    sent: list[tuple[str | None, str | None, str | None]] = []
+    service.answer = fetching_blocks(True, sent)
     assert store.copying
 
-    made = store.copying.copy_from("https://elsewhere.invalid/x", "copy", size)
+    made = store.copying.copy_from("https://elsewhere.invalid/x", "copy", SOURCE)
 
-    assert (made.size, asked) == (size, asks)
+    assert made == ObjectInfo("copy", 3, MODIFIED_NS, "0x1")
+    assert sent == [("true", None, '"0x5"'), (None, "bytes=0-2", '"0x5"')]
+
+
+def test_large_copies_are_made_in_blocks(service: Service, store: Store) -> None:
+    """Above 256 MiB the service fetches blocks of 100 MiB, and the name appears with the commit."""
+    sent: list[tuple[str | None, str | None, str | None]] = []
+    service.answer = fetching_blocks(False, sent)
+    assert store.copying
+
+    made = store.copying.copy_from(
+        "https://elsewhere.invalid/x", "copy", replace(SOURCE, size=257 * MIB)
+    )
+
+    assert made.size == 257 * MIB
+    assert sorted(str(one[1]) for one in sent) == [
+        "bytes=0-104857599",
+        "bytes=104857600-209715199",
+        "bytes=209715200-269484031",
+    ]
+    assert "comp=blocklist" in service.asked[-1]
+
+
+@pytest.mark.parametrize("status", [403, 404, 501])
+def test_source_that_the_service_cannot_fetch(service: Service, store: Store, status: int) -> None:
+    """A service that cannot fetch blocks says so, and nothing is committed."""
+    service.answer = lambda request: request.say(status)
+    assert store.copying
+
+    with pytest.raises(Unsupported):
+        store.copying.copy_from("https://elsewhere.invalid/x", "copy", SOURCE)
+
+    assert not [path for path in service.asked if "blocklist" in path]

@@ -13,7 +13,7 @@ import pytest
 
 from datastores.credentials.kinds import AccountKey
 from datastores.errors import Corrupted, Unavailable, Unsupported
-from datastores.storage.contract import Patience, Store
+from datastores.storage.contract import ObjectInfo, Patience, Store
 from datastores.storage.file_share import open_file_share
 from tests.contracts.store_contract import content, everything, keys
 from tests.servers.files import FilesServer
@@ -205,8 +205,12 @@ def test_copy_from_elsewhere(store: Store) -> None:
     """The service fetches from a foreign address; a size that differs makes nothing."""
     assert store.copying
     with Listener(_Elsewhere) as elsewhere:
-        made = store.copying.copy_from(f"{elsewhere.address}/x?sig=y", "new/file", 5)
+        made = store.copying.copy_from(
+            f"{elsewhere.address}/x?sig=y", "new/file", ObjectInfo("x", 5, None, None)
+        )
         with pytest.raises(Corrupted, match="5 of 6 bytes"):
-            store.copying.copy_from(f"{elsewhere.address}/x?sig=y", "other", 6)
+            store.copying.copy_from(
+                f"{elsewhere.address}/x?sig=y", "other", ObjectInfo("x", 6, None, None)
+            )
 
     assert (made.size, everything(store)) == (5, {"new/file": b"bytes"})

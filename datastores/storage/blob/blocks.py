@@ -62,6 +62,18 @@ class BlobStaging:
             "PUT", key, query={"comp": "block", "blockid": self._sent(key, block_id)}, body=body
         )
 
+    def stage_from(
+        self, key: str, block_id: str, url: str, start: int, length: int, version: str | None
+    ) -> None:
+        """A block that the service fetches by itself, of one version of its source."""
+        headers = {
+            "x-ms-copy-source": url,
+            "x-ms-source-range": f"bytes={start}-{start + length - 1}",
+            **({} if version is None else {"x-ms-source-if-match": f'"{version}"'}),
+        }
+        query = {"comp": "block", "blockid": self._sent(key, block_id)}
+        self._wire.ask("PUT", key, query=query, headers=headers, body=b"")
+
     def staged(self, key: str) -> Sequence[Block]:
         return self._listed(key, "uncommitted")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
@@ -17,34 +19,40 @@ from datastores.errors import (
     Unavailable,
     Unsupported,
 )
+from datastores.storage.blob.blocks import BlobStaging
 from datastores.storage.blob.headers import info_from
 from datastores.storage.blob.spelling import must_hold, unholdable
 from datastores.storage.blob.wire import Response, Wire
 from datastores.storage.contract import ObjectInfo, Patience
+from datastores.storage.retrying import patiently
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 5.0
 # The most that the service copies while its caller waits for the answer.
 _LARGEST_IN_ONE_STEP = 256 * 1024 * 1024
+# The most that the service fetches for one block, and how many of those it is asked for at once.
+_FETCHED_BLOCK = 100 * 1024 * 1024
+_FETCHED_AT_ONCE = 8
 _CLOCK_SKEW = timedelta(minutes=5)
 
 
 class BlobCopying:
     """Copies by the service, waited for.
 
-    A copy from another account takes its name in one step up to 256 MiB, when its source is a
-    block blob. Others the service makes in the background: until they are complete, an empty object
-    stands under the new name.
+    A block blob of another account is copied in one step up to 256 MiB, everything else in blocks
+    that the service fetches.
     """
 
     def __init__(
         self,
         wire: Wire,
+        staging: BlobStaging,
         definition: BlobContainer | DataLakeGen2,
         credential: Credential,
         patience: Patience,
     ) -> None:
         self._wire = wire
+        self._staging = staging
         self._definition = definition
         self._credential = credential
         self._patience = patience
@@ -56,31 +64,26 @@ class BlobCopying:
         must_hold(place.label, new_key)
         headers = {
             "x-ms-copy-source": self._wire.signed(key),
-            "x-ms-source-if-match": f'"{source.version}"',
+            **_pinned(source),
         }
         started = self._wire.ask("PUT", new_key, headers=headers)
         return self._finished(new_key, started)
 
-    def copy_from(self, url: str, key: str, size: int) -> ObjectInfo:
+    def copy_from(self, url: str, key: str, source: ObjectInfo) -> ObjectInfo:
         """Copy from an address that needs no credential of ours."""
         place = self._wire.place
         must_hold(place.label, key)
         try:
-            started = self._begun(url, key, size)
+            if source.size <= _LARGEST_IN_ONE_STEP:
+                with contextlib.suppress(Unsupported):
+                    return self._in_one_step(url, key, source)
+            return self._in_blocks(url, key, source)
         except (NotFound, PermissionDenied) as error:
             if isinstance(error, NotFound) and "container" in error.detail:
                 raise
             raise Unsupported(
                 place.label, key, "the service cannot read the source; send the bytes instead"
             ) from error
-        made = self._finished(key, started)
-        if made.size != size:
-            raise PreconditionFailed(
-                place.label,
-                key,
-                f"its source has {made.size} bytes by now instead of {size}; list the source again",
-            )
-        return made
 
     def signed_url(self, key: str, lifetime_seconds: float) -> str | None:
         """An address for reading; with a SAS of the user's, that SAS, whatever its end is."""
@@ -111,12 +114,39 @@ class BlobCopying:
             raise NotFound(self._wire.place.label, key, reason)
         return info_from(key, self._wire.ask("HEAD", key).headers)
 
-    def _begun(self, url: str, key: str, size: int) -> Response:
-        source = {"x-ms-copy-source": url}
-        if size <= _LARGEST_IN_ONE_STEP:
-            with contextlib.suppress(Unsupported):
-                return self._wire.ask("PUT", key, headers={**source, "x-ms-requires-sync": "true"})
-        return self._wire.ask("PUT", key, headers=source)
+    def _in_one_step(self, url: str, key: str, source: ObjectInfo) -> ObjectInfo:
+        headers = {"x-ms-copy-source": url, "x-ms-requires-sync": "true", **_pinned(source)}
+        made = self._finished(key, self._wire.ask("PUT", key, headers=headers))
+        if made.size != source.size:
+            raise PreconditionFailed(
+                self._wire.place.label,
+                key,
+                f"its source has {made.size} bytes by now instead of {source.size}; "
+                "list the source again",
+            )
+        return made
+
+    def _in_blocks(self, url: str, key: str, source: ObjectInfo) -> ObjectInfo:
+        # Two writers of one key must not commit each other's blocks.
+        writer = uuid.uuid4().hex
+        starts = range(0, source.size, _FETCHED_BLOCK)
+        ids = [f"{writer}-{number:06d}" for number in range(len(starts))]
+
+        def fetch(block_id: str, start: int) -> None:
+            length = min(_FETCHED_BLOCK, source.size - start)
+            patiently(
+                "copy_from",
+                key,
+                self._patience,
+                lambda: self._staging.stage_from(key, block_id, url, start, length, source.version),
+            )
+
+        with ThreadPoolExecutor(_FETCHED_AT_ONCE, "datastores-copy") as pool:
+            for fetched in [pool.submit(fetch, *one) for one in zip(ids, starts, strict=True)]:
+                fetched.result()
+        return self._staging.commit_known(
+            key, ids, source.size, only_if=None, metadata=source.metadata
+        )
 
     def _finished(self, key: str, answer: Response) -> ObjectInfo:
         """The finished copy; `Unavailable` when it failed, or stood still for too long.
@@ -169,3 +199,7 @@ class BlobCopying:
 
     def _give_up(self, key: str, reason: str) -> NoReturn:
         raise Unavailable(self._wire.place.label, key, f"{reason}; copy it again")
+
+
+def _pinned(source: ObjectInfo) -> dict[str, str]:
+    return {} if source.version is None else {"x-ms-source-if-match": f'"{source.version}"'}

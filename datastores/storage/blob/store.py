@@ -59,13 +59,14 @@ def open_blob(
     place = place_of(definition, credential)
     wire = renewed(Wire(place, lambda: _wire_proof(place, credential), patience))
     listers = renewed(Listers())
+    staging = BlobStaging(wire)
     return BlobStore(
         place,
         None if proxy_for(place) else renewed(Direct(wire)),
         wire,
         listers,
-        BlobStaging(wire),
-        BlobCopying(wire, definition, credential, patience),
+        staging,
+        BlobCopying(wire, staging, definition, credential, patience),
         BlobFolders(wire, listers, hierarchical=isinstance(definition, DataLakeGen2)),
     )
 

@@ -38,8 +38,7 @@ class Copies:
         self._stat, self._key, self._patience = stat, key, patience
 
     def copy(self, key: str, new_key: str) -> ObjectInfo:
-        size = self._stat(key).size
-        return self.copy_from(self._connection.file(key).url, new_key, size)
+        return self.copy_from(self._connection.file(key).url, new_key, self._stat(key))
 
     def signed_url(self, key: str, lifetime_seconds: float) -> str | None:
         """Only an account key can sign; a SAS or a token cannot be narrowed."""
@@ -59,7 +58,7 @@ class Copies:
         path = urllib.parse.quote(f"{self._place.share}/{key}", safe="/~")
         return f"{self._place.account_url}/{path}?{query}"
 
-    def copy_from(self, url: str, key: str, size: int) -> ObjectInfo:
+    def copy_from(self, url: str, key: str, source: ObjectInfo) -> ObjectInfo:
         must_hold(self._place.label, key)
         self._naming.must_spell_folder(key)
         temporary = temporary_beside(key)
@@ -70,7 +69,7 @@ class Copies:
 
         try:
             begun = self._naming.with_folder(key, start)
-            self._wait(temporary, key, begun["copy_status"], size)
+            self._wait(temporary, key, begun["copy_status"], source.size)
             self._naming.give(temporary, key, None)
         except BaseException:
             self._naming.discard(temporary)
