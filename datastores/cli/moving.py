@@ -218,7 +218,7 @@ def _only_failed(options: Options, folder: Path, *, retry_failed: bool) -> Optio
 
 
 @click.command("verify")
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("local", type=click.Path(path_type=Path))
 @click.argument("source", type=IN_STORE)
 @click.option(
     "--depth",
@@ -230,10 +230,10 @@ def _only_failed(options: Options, folder: Path, *, retry_failed: bool) -> Optio
 @workspace_option
 @json_option
 def verify_command(
-    folder: Path, source: StorePlace, depth: str, workspace_name: str | None, as_json: bool
+    local: Path, source: StorePlace, depth: str, workspace_name: str | None, as_json: bool
 ) -> None:
-    """Compare a downloaded folder with its source; changes nothing."""
-    report = _verified(folder, source, depth, workspace_name, as_json=as_json)
+    """Compare a downloaded folder or file with its source; changes nothing."""
+    report = _verified(local, source, depth, workspace_name, as_json=as_json)
     if not report.is_clean:
         raise Corrupted(
             source.datastore, source.place or None, 'fetch the bad parts with "datastores repair"'
@@ -241,7 +241,7 @@ def verify_command(
 
 
 @click.command("repair")
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("local", type=click.Path(path_type=Path))
 @click.argument("source", type=IN_STORE)
 @click.option(
     "--depth",
@@ -253,14 +253,15 @@ def verify_command(
 @workspace_option
 @json_option
 def repair_command(
-    folder: Path, source: StorePlace, depth: str, workspace_name: str | None, as_json: bool
+    local: Path, source: StorePlace, depth: str, workspace_name: str | None, as_json: bool
 ) -> None:
-    """Compare a downloaded folder with its source and fetch only what is bad."""
+    """Compare a downloaded folder or file with its source and fetch only what is bad."""
     from datastores import transfer
 
-    report = _verified(folder, source, depth, workspace_name, as_json=as_json)
+    folder, _ = _folder_and_name(local)
+    report = _verified(local, source, depth, workspace_name, as_json=as_json)
     with datastore_of(find_workspace(workspace_name), source).opened() as store:
-        watcher = _watcher(f"repair {folder}", quiet=False, as_json=as_json)
+        watcher = _watcher(f"repair {local}", quiet=False, as_json=as_json)
         summary = transfer.repair(
             store,
             folder,
@@ -273,17 +274,19 @@ def repair_command(
 
 
 def _verified(
-    folder: Path, source: StorePlace, depth: str, workspace_name: str | None, *, as_json: bool
+    local: Path, source: StorePlace, depth: str, workspace_name: str | None, *, as_json: bool
 ) -> Report:
     from datastores import transfer
 
+    folder, name = _folder_and_name(local)
     with datastore_of(find_workspace(workspace_name), source).opened() as store:
-        watcher = _watcher(f"verify {folder}", quiet=as_json, as_json=as_json)
+        watcher = _watcher(f"verify {local}", quiet=as_json, as_json=as_json)
         report = transfer.verify(
             store,
             source.place,
             folder,
             strip=_strip_of(store, source),
+            name=name,
             depth=transfer.Depth(depth),
             options=_noted(transfer.Options(), folder),
             watcher=watcher,
@@ -305,6 +308,11 @@ def _verified(
             click.echo(f"{finding.problem.value:<12} {printable(finding.name)}")
         click.echo(f"{report.good:,} of {report.files:,} files are as they should be")
     return report
+
+
+def _folder_and_name(local: Path) -> tuple[Path, str | None]:
+    """Where a file lies and how it is called there; a folder has no name that matters."""
+    return (local.parent, local.name) if local.is_file() else (local, None)
 
 
 def _strip_of(store: Store, source: StorePlace) -> str:

@@ -6,7 +6,7 @@ import enum
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -76,6 +76,8 @@ class Report:
     files: int
     good: int
     findings: tuple[Finding, ...]
+    # The object that was compared, when it has another name here.
+    renamed: str | None = None
 
     @property
     def is_clean(self) -> bool:
@@ -88,12 +90,14 @@ def verify(
     target: Path,
     *,
     strip: str = "",
+    name: str | None = None,
     depth: Depth = Depth.RECORDED,
     options: Options | None = None,
     watcher: Watcher | None = None,
 ) -> Report:
     """Compare the files of a download with their source; changes nothing.
 
+    With `name`, the place is one object and this is its local name, as for `download`.
     `TransferFailed` when something could not be compared at all.
     """
     options = options or Options()
@@ -101,7 +105,7 @@ def verify(
     folder = options.records or target
     records = Records.open(folder) if (folder / disk.RECORDS).exists() else None
     crew = Crew(budget_for(store.identity), options.limits)
-    check = _Check(store, target, strip, depth, options, Ledger(watcher), records, crew)
+    check = _Check(store, target, strip, name, depth, options, Ledger(watcher), records, crew)
     try:
         crew.run(check.works(place))
         if crew.gave_up:
@@ -112,7 +116,8 @@ def verify(
             records.close()
         watcher.close()
     findings = tuple(sorted(check.findings, key=lambda finding: finding.name))
-    return Report(check.files, check.files - len(findings), findings)
+    renamed = None if name is None else place
+    return Report(check.files, check.files - len(findings), findings, renamed)
 
 
 def repair(
@@ -138,6 +143,14 @@ def repair(
                     _reopen(target, finding, records.find(finding.name), options.small_bytes)
         finally:
             records.close()
+    if report.renamed is not None:
+        again = replace(options, overwrite=Overwrite.ALWAYS, only=None, delete=False)
+        summary = Summary()
+        for finding in report.findings:
+            summary = download(
+                store, report.renamed, target, name=finding.name, options=again, watcher=watcher
+            )
+        return summary
     wanted = replace(
         options,
         only=tuple(finding.name for finding in report.findings),
@@ -180,6 +193,7 @@ class _Check:
     store: Store
     target: Path
     strip: str
+    name: str | None
     depth: Depth
     options: Options
     ledger: Ledger
@@ -192,12 +206,16 @@ class _Check:
 
     def works(self, place: str) -> Iterator[Work]:
         only = self.options.only
-        objects = (
-            listing(self.store, place) if only is None else named(self.store, only, self.strip)
-        )
+        objects: Iterable[ObjectInfo | Refuse]
+        if self.name is not None:
+            objects = [self.store.stat(place)]
+        elif only is not None:
+            objects = named(self.store, only, self.strip)
+        else:
+            objects = listing(self.store, place)
         local = LocalState(self.target, lambda _: None, lambda _: None)
         plan = replace(self.options, overwrite=Overwrite.ALWAYS)
-        for step in plan_download(objects, self.strip, local, self.store.identity, plan):
+        for step in plan_download(objects, self.strip, local, self.store.identity, plan, self.name):
             match step:
                 case Fetch(info=info):
                     self.ledger.found(info.size)

@@ -315,6 +315,17 @@ def test_damage_is_found_and_repaired(call: Call, images: str) -> None:
     assert Path("out/train/deep/b.png").read_bytes() == bytes(2000)
 
 
+def test_a_file_under_another_name_is_found_and_repaired(call: Call, images: str) -> None:
+    """A single file that was copied under another name is verified and mended as that file."""
+    call("cp", f"{images}:train/deep/b.png", "mine.png")
+    Path("mine.png").write_bytes(b"x" * 2000)
+
+    found = call("verify", "mine.png", f"{images}:train/deep/b.png")
+    mended = call("repair", "mine.png", f"{images}:train/deep/b.png")
+
+    assert (found.code, mended.code, Path("mine.png").read_bytes()) == (12, 0, bytes(2000))
+
+
 def test_removing_asks_tells_and_removes(call: Call, images: str) -> None:
     """A dry run names what would go; a folder needs -r; afterwards it is gone."""
     dry = call("rm", "-r", f"{images}:train", "--dry-run")

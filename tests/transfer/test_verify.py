@@ -89,6 +89,24 @@ def test_repair_fetches_only_the_bad_range(store: MemoryStore, tmp_path: Path) -
     assert (verify(store, "", tmp_path).is_clean, hidden_in(tmp_path)) == (True, [])
 
 
+@pytest.mark.parametrize("key", ["big", "small"])
+def test_a_file_of_another_name_is_compared_and_healed(
+    store: MemoryStore, tmp_path: Path, key: str
+) -> None:
+    """An object that was downloaded under another name is verified and repaired under it."""
+    download(store, key, tmp_path, name="mine")
+    whole = files_in(tmp_path)
+    clean = verify(store, key, tmp_path, name="mine")
+    damage(tmp_path / "mine", 0)
+
+    report = verify(store, key, tmp_path, name="mine")
+    summary = repair(store, tmp_path, report)
+
+    assert (clean.is_clean, [found.name for found in report.findings]) == (True, ["mine"])
+    assert (files_in(tmp_path), summary.moved) == (whole, 1)
+    assert verify(store, key, tmp_path, name="mine").is_clean
+
+
 def test_repair_heals_everything_found(store: MemoryStore, tmp_path: Path) -> None:
     """After a repair the folder is the source again."""
     download(store, "", tmp_path / "t", strip="")
