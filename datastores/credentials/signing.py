@@ -53,8 +53,12 @@ def signed_by_identity(grant: Grant, credential: Credential) -> Sas:
 
     `PermissionDenied` when the identity may not delegate, whatever else it may do.
     """
-    delegation_key = _delegation_key(grant, credential)
-    return _signed(grant, lambda: _blob_sas(grant, user_delegation_key=delegation_key))
+    return signed_with_delegation(grant, delegation_key(grant, credential))
+
+
+def signed_with_delegation(grant: Grant, key: UserDelegationKey) -> Sas:
+    """A user delegation SAS with a key for at least its time."""
+    return _signed(grant, lambda: _blob_sas(grant, user_delegation_key=key))
 
 
 def _signed(grant: Grant, sign: Callable[[], str]) -> Sas:
@@ -102,7 +106,8 @@ def _terms(grant: Grant) -> dict[str, Any]:
     }
 
 
-def _delegation_key(grant: Grant, credential: Credential) -> UserDelegationKey:
+def delegation_key(grant: Grant, credential: Credential) -> UserDelegationKey:
+    """A key that signs for an identity, for the time of the grant; one request."""
     from azure.core.exceptions import AzureError
     from azure.storage.blob import BlobServiceClient
 

@@ -38,6 +38,7 @@ from datastores.definitions import (
 from datastores.errors import CredentialExpired, CredentialRefused, DefinitionRejected
 from datastores.names import DatastoreName
 from datastores.secret import Secret
+from datastores.storage.open import open_store
 from tests.servers.entra import CLIENT, Entra, TokenAzurite, storage_jwt
 
 TRAIN = DatastoreName("train")
@@ -261,6 +262,21 @@ def test_an_identity_signs_with_the_services_key(
         "spr": "https",
     }
     assert granted.narrowed
+
+
+def test_addresses_of_many_objects_share_a_key(images: BlobContainer) -> None:
+    """An identity signs the addresses of many objects with one key, each by itself."""
+    owner = Token(Secret(storage_jwt(3600)), time.time() + 3600)
+    store = open_store(images, owner)
+    assert store.copying
+
+    addresses = [store.copying.signed_url(key, 600.0) for key in ("cats/1", "cats/2")]
+    store.close()
+
+    signed = [dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(a or "").query)) for a in addresses]
+    assert signed[0]["skt"] == signed[1]["skt"]
+    assert signed[0]["sig"] != signed[1]["sig"]
+    assert signed[0]["ske"] > signed[0]["se"]
 
 
 def delegation_key(

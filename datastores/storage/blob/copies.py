@@ -6,11 +6,18 @@ import contextlib
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from datastores.credentials.kinds import AccountKey, Anonymous, Credential, Sas
-from datastores.credentials.signing import Extent, Grant, signed_by_identity, signed_with_key
+from datastores.credentials.signing import (
+    Extent,
+    Grant,
+    delegation_key,
+    signed_with_delegation,
+    signed_with_key,
+)
 from datastores.definitions.azure_storage import BlobContainer, DataLakeGen2
 from datastores.errors import (
     NotFound,
@@ -26,6 +33,9 @@ from datastores.storage.blob.wire import Response, Wire
 from datastores.storage.contract import ObjectInfo, Patience
 from datastores.storage.retrying import patiently
 
+if TYPE_CHECKING:
+    from azure.storage.blob import UserDelegationKey
+
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 5.0
 # The most that the service copies while its caller waits for the answer.
@@ -33,6 +43,7 @@ _LARGEST_IN_ONE_STEP = 256 * 1024 * 1024
 # The most that the service fetches for one block, and how many of those it is asked for at once.
 _FETCHED_BLOCK = 100 * 1024 * 1024
 _FETCHED_AT_ONCE = 8
+_KEY_IS_KEPT = timedelta(hours=1)
 _CLOCK_SKEW = timedelta(minutes=5)
 
 
@@ -56,6 +67,7 @@ class BlobCopying:
         self._definition = definition
         self._credential = credential
         self._patience = patience
+        self._delegation: tuple[datetime, UserDelegationKey] | None = None
 
     def copy(self, key: str, new_key: str) -> ObjectInfo:
         """Copy inside this container."""
@@ -105,8 +117,16 @@ class BlobCopying:
         if isinstance(self._credential, AccountKey):
             signature = signed_with_key(grant, self._credential)
         else:
-            signature = signed_by_identity(grant, self._credential)
+            signature = signed_with_delegation(grant, self._key_for(grant))
         return f"{place.url(key)}?{signature.token.reveal()}"
+
+    def _key_for(self, grant: Grant) -> UserDelegationKey:
+        # One request for each hour and not for each object. Two threads may make it at once.
+        if self._delegation is None or self._delegation[0] < grant.ends:
+            ends = grant.ends + _KEY_IS_KEPT
+            key = delegation_key(replace(grant, ends=ends), self._credential)
+            self._delegation = (ends, key)
+        return self._delegation[1]
 
     def _stat(self, key: str) -> ObjectInfo:
         reason = unholdable(key)
