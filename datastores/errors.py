@@ -35,12 +35,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
+from datastores.text import printable, printable_lines
+
 
 class DatastoresError(Exception):
     """Something a person can act on; its text is one sentence that ends with a next step."""
 
     temporary: ClassVar[bool] = False
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, text: str) -> None:
+        # Names in it are other people's, and terminals obey escape sequences.
+        super().__init__(printable_lines(text))
 
     @property
     def message(self) -> str:
@@ -270,7 +276,7 @@ class TransferFailed(DatastoresError):
         note: str = "",
     ) -> None:
         self.done, self.failures, self.summary = done, tuple(failures), summary
-        listed = "".join(f"\n  {name}: {error}" for name, error in self.failures[:20])
+        listed = "".join(f"\n  {printable(name)}: {error}" for name, error in self.failures[:20])
         more = f"\n  and {len(self.failures) - 20} more" if len(self.failures) > 20 else ""
         total = done + len(self.failures)
         super().__init__(

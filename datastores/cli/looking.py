@@ -13,9 +13,10 @@ import click
 
 from datastores.cli.options import find_workspace, json_option, print_json, workspace_option
 from datastores.cli.places import PlaceType, StorePlace, datastore_of
-from datastores.cli.tables import bar, print_facts, printable, size_text
+from datastores.cli.tables import bar, print_facts, size_text
 from datastores.errors import NotFound
 from datastores.keys import basename, relative
+from datastores.text import printable
 
 if TYPE_CHECKING:
     from datastores.storage.contract import ObjectInfo, Store

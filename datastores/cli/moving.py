@@ -12,9 +12,10 @@ import click
 
 from datastores.cli.options import find_workspace, json_option, print_json, workspace_option
 from datastores.cli.places import LocalPlace, PlaceType, StorePlace, datastore_of
-from datastores.cli.tables import counted, printable, size_text
+from datastores.cli.tables import counted, size_text
 from datastores.errors import Corrupted, NotFound
 from datastores.keys import basename, join, parent
+from datastores.text import printable
 
 if TYPE_CHECKING:
     from datastores.catalog.workspace import Workspace

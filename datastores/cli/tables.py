@@ -41,13 +41,6 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def printable(name: str) -> str:
-    """A name as a terminal may see it: control characters show as escapes, as `ls -b` does."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in name
-    )
-
-
 def size_text(size: int) -> str:
     """A size as people read it: `1.5 MiB`."""
     amount = float(size)

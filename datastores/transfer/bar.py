@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from datastores.secret import redact
+from datastores.text import printable
 from datastores.transfer.watcher import Silent
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Bar(Silent):
     def failed(self, name: str, error: BaseException) -> None:
         from rich.text import Text
 
-        self._progress.console.print(Text(f"failed: {name}: {redact(str(error))}"))
+        self._progress.console.print(Text(f"failed: {printable(name)}: {redact(str(error))}"))
         self._end()
 
     @override

@@ -11,6 +11,7 @@ from typing import TextIO
 from typing_extensions import override
 
 from datastores.secret import redact
+from datastores.text import printable
 from datastores.transfer.watcher import Silent
 
 _MIB = 1 << 20
@@ -62,7 +63,7 @@ class Lines(Silent):
     def failed(self, name: str, error: BaseException) -> None:
         with self._lock:
             self._failed += 1
-            self._write(f"failed: {name}: {redact(str(error))}")
+            self._write(f"failed: {printable(name)}: {redact(str(error))}")
 
     @override
     def close(self) -> None:

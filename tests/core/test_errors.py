@@ -107,3 +107,13 @@ def _tree(kind: type[DatastoresError]) -> Iterator[type[DatastoresError]]:
         yield kind
         for child in kind.__subclasses__():
             yield from _tree(child)
+
+
+def test_names_in_errors_are_harmless_to_a_terminal() -> None:
+    """Escape sequences and broken encodings in other people's names show as escapes."""
+    lost = errors.NotFound("images", "a\x1b[2Jb\udcff\u202e")
+    failed = TransferFailed(0, [("x\ny", lost)])
+
+    assert str(lost).startswith('"a\\x1b[2Jb\\udcff\\u202e" ')
+    assert str(failed).splitlines()[1] == f"  x\\ny: {lost}"
+    assert lost.key == "a\x1b[2Jb\udcff\u202e"
