@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from datastores.catalog.datastore import Datastore as Datastore
     from datastores.catalog.workspace import Workspace as Workspace
     from datastores.errors import DatastoresError as DatastoresError
+    from datastores.history.experiment import Experiment as Experiment
+    from datastores.history.run import Run as Run
     from datastores.references import DataPath as DataPath
     from datastores.references import DataPathComputeBinding as DataPathComputeBinding
     from datastores.references import DataReference as DataReference
@@ -42,10 +44,12 @@ _HOMES = {
     "Environment": "datastores.runs",
     "Estimator": "datastores.runs",
     "EstimatorStep": "datastores.runs",
+    "Experiment": "datastores.history.experiment",
     "InputPortBinding": "datastores.runs",
     "OutputPortBinding": "datastores.runs",
     "PipelineData": "datastores.runs",
     "PythonScriptStep": "datastores.runs",
+    "Run": "datastores.history.run",
     "RunConfiguration": "datastores.runs",
     "ScriptRunConfig": "datastores.runs",
     "Secret": "datastores.secret",
@@ -66,10 +70,12 @@ __all__ = [
     "Environment",
     "Estimator",
     "EstimatorStep",
+    "Experiment",
     "InputPortBinding",
     "OutputPortBinding",
     "PipelineData",
     "PythonScriptStep",
+    "Run",
     "RunConfiguration",
     "ScriptRunConfig",
     "Secret",

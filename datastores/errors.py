@@ -26,6 +26,8 @@ DatastoresError
     DiskFull                 free space on this machine, run it again
     Unavailable              wait and try again (temporary, may carry retry_after_seconds)
   TransferFailed           look at the files it names, retry those
+  RunRefused               look at the run's status
+  RunFailed                look at its logs
   WireError                the two planes disagree on a version or a field
 """
 
@@ -283,6 +285,26 @@ class TransferFailed(DatastoresError):
             f"{len(self.failures)} of {total} files failed; run it again to move just those:"
             f"{listed}{more}{note and chr(10)}{note}"
         )
+
+
+class RunRefused(DatastoresError):
+    """A run is in no state for what was asked of it."""
+
+    exit_code = 17
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        self.run_id, self.reason = run_id, reason
+        super().__init__(f'run "{run_id}" {reason}')
+
+
+class RunFailed(DatastoresError):
+    """A run ended without success, or nobody looks after it any more."""
+
+    exit_code = 18
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        self.run_id, self.reason = run_id, reason
+        super().__init__(f'run "{run_id}" {reason}')
 
 
 class WireError(DatastoresError):

@@ -40,6 +40,8 @@ ARROWS: dict[str, set[str]] = {
         "transfer",
         "filesystem",
         "registry",
+        # For `workspace.experiments`.
+        "history.experiment",
     },
     # What runs did: records over the registry, and the objects that people hold.
     "history": WORDS

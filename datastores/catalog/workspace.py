@@ -26,6 +26,7 @@ from datastores.secret import Secret
 
 if TYPE_CHECKING:
     from datastores.catalog.abstract import AbstractDatastore
+    from datastores.history.experiment import Experiment
     from datastores.registry.records import WorkspaceRecord
     from datastores.registry.registry import Registry
     from datastores.registry.rotation import Rotation
@@ -278,6 +279,13 @@ class Workspace:
             str(record.definition.name): attach(self, record)
             for record in self.registry.list(self._name)
         }
+
+    @property
+    def experiments(self) -> Mapping[str, Experiment]:
+        """Its experiments by name, as they are at this moment."""
+        from datastores.history.experiment import Experiment
+
+        return {one.name: one for one in Experiment.list(self)}
 
     def datastore_names(self) -> builtins.list[str]:
         """Names of its datastores, in order."""

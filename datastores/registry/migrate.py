@@ -23,7 +23,7 @@ class History:
 
 
 # The number is here and not only in the files so that opening a registry need not load Alembic.
-SHIPPED = History("datastores.registry:migrations", "0001")
+SHIPPED = History("datastores.registry:migrations", "0002")
 
 
 def bring_up_to_date(database: Database, *, create: bool, history: History = SHIPPED) -> None:

@@ -7,16 +7,19 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Column,
     DateTime,
     Dialect,
     ForeignKey,
     ForeignKeyConstraint,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
 )
 
@@ -106,6 +109,135 @@ secrets = Table(
     ForeignKeyConstraint(
         ["workspace_id", "owner"],
         ["datastores.workspace_id", "datastores.name"],
+        ondelete="CASCADE",
+    ),
+)
+
+# Histories: what `datastores.history` files under a workspace. They go with it.
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column(
+        "workspace_id",
+        String(36),
+        ForeignKey("workspaces.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("name", String(255), primary_key=True),
+    Column("created", Moment, nullable=False),
+    # Text to text, for people.
+    Column("tags", JSON, nullable=False),
+    # How many runs there ever were: the newest run's number.
+    Column("runs", Integer, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("workspace_id", String(36), primary_key=True),
+    Column("run_id", String(255), primary_key=True),
+    Column("experiment", String(255), nullable=False),
+    # Counts the runs of the experiment from 1.
+    Column("number", Integer, nullable=False),
+    # The run this one was started from. No foreign key: a run may outlive its parent's record.
+    Column("parent", String(255)),
+    # Azure ML's words, of `datastores.history.status`.
+    Column("status", String(32), nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("started", Moment),
+    Column("ended", Moment),
+    Column("display_name", Text),
+    Column("description", Text),
+    Column("compute_target", String(255)),
+    Column("submitted_by", Text),
+    # The entry script, and the command line with its references.
+    Column("script", Text),
+    Column("command", JSON, nullable=False),
+    # The run's folder on its node.
+    Column("folder", Text),
+    # The job spec's wire form without leases, with masks in place of variables that look secret.
+    Column("spec", JSON(none_as_null=True)),
+    # What was read and written: a list of `UsedReference`.
+    Column("references", JSON, nullable=False),
+    # The agent's report.
+    Column("report", JSON(none_as_null=True)),
+    Column("exit_code", Integer),
+    Column("error", Text),
+    # Bytes of the run's events file that are in these tables.
+    Column("events_offset", BigInteger, nullable=False),
+    # How many metrics there are: the newest metric's number.
+    Column("metrics", Integer, nullable=False),
+    ForeignKeyConstraint(
+        ["workspace_id", "experiment"],
+        ["experiments.workspace_id", "experiments.name"],
+        ondelete="CASCADE",
+    ),
+    Index("ix_runs_created", "workspace_id", "created"),
+    Index("ix_runs_experiment", "workspace_id", "experiment", "created"),
+    Index("ix_runs_parent", "workspace_id", "parent"),
+)
+
+# Tags, which may change, and properties, which may not; a table, so that both databases find runs
+# by them alike.
+run_labels = Table(
+    "run_labels",
+    metadata,
+    Column("workspace_id", String(36), primary_key=True),
+    Column("run_id", String(255), primary_key=True),
+    # "tag" or "property".
+    Column("kind", String(8), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    # A tag may be a word alone.
+    Column("value", Text),
+    ForeignKeyConstraint(
+        ["workspace_id", "run_id"],
+        ["runs.workspace_id", "runs.run_id"],
+        ondelete="CASCADE",
+    ),
+    Index("ix_run_labels_name", "workspace_id", "kind", "name"),
+)
+
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("workspace_id", String(36), primary_key=True),
+    Column("run_id", String(255), primary_key=True),
+    # Counts the metrics of the run from 1, in the order they arrived.
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    # The shape: scalar, list, row, table, image, ...
+    Column("kind", String(32), nullable=False),
+    # A list of one value: SQLite takes JSON that is a number alone for a number, and makes 1.0 to 1.
+    # What is not finite is an object, see `datastores.history.metrics`.
+    Column("value", JSON, nullable=False),
+    Column("step", BigInteger),
+    Column("description", Text, nullable=False),
+    Column("logged", Moment, nullable=False),
+    ForeignKeyConstraint(
+        ["workspace_id", "run_id"],
+        ["runs.workspace_id", "runs.run_id"],
+        ondelete="CASCADE",
+    ),
+)
+
+run_files = Table(
+    "run_files",
+    metadata,
+    Column("workspace_id", String(36), primary_key=True),
+    Column("run_id", String(255), primary_key=True),
+    # Its place in the run, such as `outputs/model.pkl`; as long as the longest key of a store.
+    Column("name", String(1024), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("added", Moment, nullable=False),
+    # Where it is: in a datastore, or only on the node so far.
+    Column("datastore", String(255)),
+    Column("place", Text),
+    Column("path", Text),
+    ForeignKeyConstraint(
+        ["workspace_id", "run_id"],
+        ["runs.workspace_id", "runs.run_id"],
         ondelete="CASCADE",
     ),
 )

@@ -35,6 +35,8 @@ EXAMPLES: list[DatastoresError] = [
     errors.DiskFull("images", "a.png", "free some space"),
     errors.Unavailable("images", None, "host x", 3.0),
     TransferFailed(3, [("a", ValueError("b"))]),
+    errors.RunRefused("cats_1", "is Completed; start another run"),
+    errors.RunFailed("cats_1", "failed: it broke; look at its logs"),
     errors.WireError("upgrade this side"),
 ]
 
@@ -73,7 +75,7 @@ def test_sentences_have_the_form(error: DatastoresError) -> None:
     assert text == text.strip()
     assert not text.endswith(".")
     assert not text[0].isupper()
-    assert 2 < type(error).exit_code < 17
+    assert 2 < type(error).exit_code < 19
 
 
 def test_python_idioms_catch_our_errors() -> None:

@@ -26,9 +26,12 @@ from datastores.errors import (
     RegistryTooNew,
     RegistryUnreachable,
 )
+from datastores.history.records import ExperimentName, RunId, RunRecord
+from datastores.history.run_history import RunHistory
 from datastores.registry import migrate
 from datastores.registry.address import parse_address
 from datastores.registry.database import Database
+from datastores.registry.keychain import Keychain
 from datastores.registry.migrate import SHIPPED, History, bring_up_to_date
 from datastores.registry.postgres_database import PostgresDatabase
 from datastores.registry.registry import Registry
@@ -38,10 +41,11 @@ from tests.registry.conftest import WORKSPACE, Home, blob, key, workspace
 from tests.registry.processes import forked, run_processes
 from tests.servers.postgres import PostgresServer
 
-NEXT_STEP = """
+AFTER = f"{int(SHIPPED.newest) + 1:04}"
+NEXT_STEP = f"""
 from alembic import op
 import sqlalchemy as sa
-revision, down_revision = "0002", "0001"
+revision, down_revision = "{AFTER}", "{SHIPPED.newest}"
 def upgrade():
     op.create_table("witnesses", sa.Column("number", sa.Integer))
     op.execute("INSERT INTO witnesses VALUES (1)")
@@ -88,8 +92,31 @@ def test_an_older_schema_is_migrated_once(home: Home, tmp_path: Path) -> None:
         ]
     )
     database.close()
-    assert with_witness == [1, "0002"]
+    assert with_witness == [1, AFTER]
     assert record.revision == 1
+
+
+def test_a_registry_without_histories_gets_them_and_keeps_its_secrets(home: Home) -> None:
+    """
+    A registry of the first schema opens with its datastores and their secrets as they were, and
+    remembers runs from then on.
+    """
+    database = _database(home)
+    database.place.make()
+    bring_up_to_date(database, create=True, history=History(SHIPPED.location, "0001"))
+    with Registry(database, Keychain(database.label, database.place.folder)) as old:
+        old.add_workspace(workspace(home))
+        record = old.put(WORKSPACE, blob(), key(), overwrite=False)
+
+    with home.open() as registry:
+        found = registry.unlock(WORKSPACE, "images")
+        run = RunHistory(registry, WORKSPACE).create(
+            RunRecord(RunId("cats_1"), ExperimentName("cats"))
+        )
+        runs = RunHistory(registry, WORKSPACE).list()
+
+    assert found == (record, key())
+    assert runs == [run]
 
 
 def test_a_failed_migration_changes_nothing(home: Home, tmp_path: Path) -> None:
@@ -460,8 +487,8 @@ def _with_next_step(tmp_path: Path, more: str = "") -> History:
     """The shipped history and one step more."""
     location = tmp_path / "migrations"
     shutil.copytree(Path(migrate.__file__).parent / "migrations", location)
-    (location / "versions" / "schema_0002.py").write_text(f"{NEXT_STEP}    {more}\n")
-    return History(str(location), "0002")
+    (location / "versions" / f"schema_{AFTER}.py").write_text(f"{NEXT_STEP}    {more}\n")
+    return History(str(location), AFTER)
 
 
 def _migrate(home: Home, history: History, start: Any) -> dict[str, Any]:

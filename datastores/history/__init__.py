@@ -1,0 +1,1 @@
+"""Experiments, runs and what they logged; import the modules you need."""
