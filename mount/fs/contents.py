@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from datastores.errors import Unavailable
@@ -20,6 +21,8 @@ from mount.fs.view import MountView
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+log = logging.getLogger(__name__)
 
 
 class Content:
@@ -150,7 +153,7 @@ class Contents:
     def read(self, content: Content, start: int, end: int, pacer: Pacer) -> Buffer:
         """The bytes of a range; `start` < `end` <= size."""
         if content.cached:
-            return _pread(content.cached.fd, start, end, self._store.label, content.key)
+            return self._read_cached(content, content.cached, start, end)
         if content.memory is not None:
             return memoryview(content.memory)[start:end]
         assert content.reader
@@ -182,9 +185,23 @@ class Contents:
     def read_exactly(self, content: Content, start: int, end: int) -> bytes:
         """The bytes of a range without read-ahead."""
         if content.cached:
-            return _pread(content.cached.fd, start, end, self._store.label, content.key)
+            return self._read_cached(content, content.cached, start, end)
         if content.memory is not None:
             return content.memory[start:end]
+        return fetch_range(self._store, content, start, end, self._counters)
+
+    def _read_cached(self, content: Content, cached: CachedFile, start: int, end: int) -> bytes:
+        """The bytes from the disk; from the store when the disk lost them."""
+        try:
+            data = _pread(cached.fd, start, end)
+        except OSError as error:
+            log.warning("cached file of %s cannot be read: %s", content.key, error)
+            data = b""
+        if len(data) == end - start:
+            return data
+        self._counters.add("broken_cached")
+        if content.version is not None:
+            self._cache.forget(self._cache_key(content.key, content.version, content.size))
         return fetch_range(self._store, content, start, end, self._counters)
 
     def _share(self, ticket: Ticket) -> Content | None:
@@ -216,7 +233,7 @@ class Contents:
     def _fetch(self, key: str, fact: Fact) -> tuple[Content, ObjectInfo | None]:
         self._counters.add("cache_misses")
         if fact.size <= self._view.small_file_bytes:
-            return self._fetch_small(key)
+            return self._fetch_small(key, fact)
         info = None
         version = fact.version
         if version is None:
@@ -227,10 +244,15 @@ class Contents:
             size = fact.size
         return self._by_ranges(Content(key, version, size)), info
 
-    def _fetch_small(self, key: str) -> tuple[Content, ObjectInfo]:
+    def _fetch_small(self, key: str, fact: Fact) -> tuple[Content, ObjectInfo]:
+        known = fact if self._view.check_md5 else replace(fact, md5=None)
         with self._counters.blocked():
-            info, data = fetch_whole(self._store, key, self._counters)
+            info, data = fetch_whole(
+                self._store, key, known, self._view.small_file_bytes, self._counters
+            )
         content = Content(key, info.version, info.size)
+        if data is None:  # another version, which is large
+            return self._by_ranges(content), info
         try:
             content.cached = self._put(key, info, data)
         except NoRoom:
@@ -277,12 +299,13 @@ class Contents:
         return CacheKey(self._store.identity, key, version, size)
 
 
-def _pread(fd: int, start: int, end: int, label: str, key: str) -> bytes:
+def _pread(fd: int, start: int, end: int) -> bytes:
+    """The bytes of a range, fewer if the file was cut."""
     data = os.pread(fd, end - start, start)
     while len(data) < end - start:
         more = os.pread(fd, end - start - len(data), start + len(data))
         if not more:
-            raise Unavailable(label, key, "its cached file was cut short; open it again")
+            break
         data += more
     return data
 

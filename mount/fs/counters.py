@@ -28,6 +28,10 @@ class Counts:
     blocks_reused: int = 0
     failed_uploads: int = 0
     failed_ahead: int = 0
+    # Bodies that were cut short or had other bytes than the store says.
+    flawed_bodies: int = 0
+    # Cached files that could not be read to their end.
+    broken_cached: int = 0
     stale_reads: int = 0
     hidden_names: int = 0
     blocked_seconds: float = 0.0

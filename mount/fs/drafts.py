@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from mount.fs.contract import WouldWait
 from mount.fs.draft import Draft
 from mount.fs.facts import Fact, fact_of
 from mount.fs.inodes import Node
-from mount.fs.spool import Spool
+from mount.fs.spool import Spool, SpoolFile
 from mount.fs.tree import Tree, modified_by
 from mount.fs.upload import Uploads
 
@@ -28,11 +28,13 @@ class Drafts:
         self._contents = contents
         self._uploads = uploads
         self._spool = spool
+        # Drafts may be of a kind that a later process can go on with.
+        self.make: Callable[[Node, SpoolFile, Content | None, bool], Draft] = _plain
 
     def begin(self, node: Node, base: Content | None, *, exclusive: bool = False) -> Draft:
         """A draft for a node without one; lock held. The base's user becomes the draft."""
         assert node.draft is None
-        draft = Draft(self._spool.begin(), base, exclusive=exclusive)
+        draft = self.make(node, self._spool.begin(), base, exclusive)
         version = base.version if base else None
         for handle in node.handles:
             if handle.content and base and handle.content.version != version:
@@ -209,3 +211,7 @@ class Drafts:
 
     def _place(self, node: Node) -> tuple[str, ...]:
         return () if self._tree.table.is_gone(node) else (self._tree.table.key(node),)
+
+
+def _plain(_node: Node, file: SpoolFile, base: Content | None, exclusive: bool) -> Draft:
+    return Draft(file, base, exclusive=exclusive)

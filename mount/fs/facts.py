@@ -24,6 +24,8 @@ class Fact:
     size: int = 0
     version: str | None = None
     modified_ns: int | None = None
+    # What the writer declared for all of the bytes, if anything.
+    md5: bytes | None = None
 
 
 ABSENT = Fact(None)
@@ -32,7 +34,7 @@ FOLDER = Fact(Kind.FOLDER)
 
 def fact_of(info: ObjectInfo) -> Fact:
     if not info.metadata:  # most objects of most listings
-        return Fact(Kind.FILE, info.size, info.version, info.modified_ns)
+        return Fact(Kind.FILE, info.size, info.version, info.modified_ns, info.md5)
     metadata = {name.lower(): value for name, value in info.metadata.items()}
     is_link = metadata.get(IS_LINK, "").lower() == "true"
     modified_ns = parse_mtime(metadata.get(MTIME, ""))
@@ -41,6 +43,7 @@ def fact_of(info: ObjectInfo) -> Fact:
         info.size,
         info.version,
         info.modified_ns if modified_ns is None else modified_ns,
+        info.md5,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from datastores.errors import NotFound, PreconditionFailed, Unavailable
+from datastores.errors import Corrupted, NotFound, PreconditionFailed, StoreError, Unavailable
 from datastores.storage.contract import ObjectInfo, ObjectStream, Store
 from mount.fs.counters import Counters
+from mount.fs.facts import Fact
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 F = TypeVar("F")
 G = TypeVar("G", contravariant=True)  # noqa: PLC0105  # one letter says no less
 
-# A stream that ends early in silence is asked for once more; errors were retried by the store.
+# A body that is not what the store said is asked for once more; errors were retried by the store.
 ATTEMPTS = 2
 
 
@@ -33,17 +35,40 @@ class Sink(Protocol[G]):
     def count_request(self) -> None: ...
 
 
-def fetch_whole(store: Store, key: str, counters: Counters) -> tuple[ObjectInfo, bytes]:
-    """All bytes of the object as it is now, and which version that is."""
+def fetch_whole(
+    store: Store, key: str, fact: Fact, most: int, counters: Counters
+) -> tuple[ObjectInfo, bytes | None]:
+    """All bytes of the object as it is now, and which version that is; None for more than `most`.
+
+    If it is still the version of the fact, it has that size and, where there is one, that MD5.
+    """
+    flaw: StoreError | None = None
     for _ in range(ATTEMPTS):
         counters.add("requests")
         with store.read(key) as stream:
+            if stream.info.size > most:
+                return stream.info, None
             data = b"".join(memoryview(piece) for piece in stream)
             info = stream.info
         counters.add("bytes_fetched", len(data))
-        if len(data) == info.size:
+        flaw = _flaw(store, info, data, fact)
+        if flaw is None:
             return info, data
-    raise Unavailable(store.label, key, f"{len(data)} of {info.size} bytes arrived; read it again")
+        counters.add("flawed_bodies")
+    assert flaw
+    raise flaw
+
+
+def _flaw(store: Store, info: ObjectInfo, data: bytes, fact: Fact) -> StoreError | None:
+    is_known = info.version is not None and info.version == fact.version
+    # A proxy that cuts a body may cut its Content-Length as well.
+    size = fact.size if is_known else info.size
+    if not len(data) == info.size == size:
+        detail = f"{len(data)} of {size} bytes arrived; read it again"
+        return Unavailable(store.label, info.key, detail)
+    if is_known and fact.md5 not in (None, hashlib.md5(data, usedforsecurity=False).digest()):
+        return Corrupted(store.label, info.key, "its MD5 differs; read it again, or write it anew")
+    return None
 
 
 def fetch_range(store: Store, content: Content, start: int, end: int, counters: Counters) -> bytes:

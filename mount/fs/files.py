@@ -205,6 +205,9 @@ class Files:
     def _resize(self, node: Node, size: int, *, wait: bool) -> None:
         if node.kind is Kind.FOLDER:
             raise refusal(errno.EISDIR, node.name)
+        with self._tree.lock:
+            if self._tree.attributes(node).size != size:
+                node.modified_ns = None
         with self._drafts.using(node) as draft:
             if draft and draft.writers and not draft.punched:
                 draft.truncate(size)

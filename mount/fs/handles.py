@@ -6,7 +6,7 @@ import errno
 import itertools
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from datastores.storage.contract import Page
 from mount.fs.contract import Access
@@ -16,6 +16,7 @@ from mount.fs.tree import Tree, refusal
 
 if TYPE_CHECKING:
     from mount.fs.contents import Content
+    from mount.fs.facts import Fact
     from mount.fs.inodes import Node
 
 
@@ -27,12 +28,18 @@ class FileHandle:
         self.access = access
         self.append = append
         self.pacer = Pacer()
+        # Given by `Handles`, once.
+        self.number = 0
         # The version it reads; None while it follows the draft, or until its next read.
         self.content: Content | None = None
         # The version whose file the kernel reads by itself.
         self.backing: Content | None = None
         # The object was changed by somebody else since: it keeps to its version.
         self.is_detached = False
+        # What it was opened with in an earlier process, and is not open yet: key and version.
+        self.pin: tuple[str, Fact] | None = None
+        # What a later process would read of it.
+        self.noted: tuple[Any, ...] | None = None
 
     @property
     def may_write(self) -> bool:
@@ -80,6 +87,7 @@ class Handles:
     def add_file(self, handle: FileHandle) -> int:
         number = next(self._numbers)
         self._files[number] = handle
+        handle.number = number
         handle.node.handles.add(handle)
         handle.node.pins += 1
         return number
@@ -89,6 +97,26 @@ class Handles:
         self._folders[number] = handle
         handle.node.pins += 1
         return number
+
+    def restore(self, number: int, handle: FileHandle | FolderHandle) -> None:
+        """A handle of an earlier process under its number."""
+        if isinstance(handle, FileHandle):
+            self._files[number] = handle
+            handle.number = number
+            handle.node.handles.add(handle)
+        else:
+            self._folders[number] = handle
+        handle.node.pins += 1
+
+    def number_from(self, first: int) -> None:
+        """Numbers below this one belong to an earlier process."""
+        self._numbers = itertools.count(first)
+
+    def all_files(self) -> list[FileHandle]:
+        return list(self._files.values())
+
+    def find(self, number: int) -> FileHandle | None:
+        return self._files.get(number)
 
     def file(self, number: int) -> FileHandle:
         try:

@@ -6,7 +6,7 @@ import errno
 import os
 from collections import OrderedDict
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from datastores.keys import join
 from mount.fs.contract import ROOT_INODE, Kind
@@ -44,10 +44,12 @@ class Node:
         "name",
         "names",
         "names_until",
+        "noted",
         "owner",
         "parent",
         "permissions",
         "pins",
+        "slot",
     )
 
     def __init__(self, inode: int, kind: Kind, parent: Node | None, name: str) -> None:
@@ -83,6 +85,9 @@ class Node:
         self.group: int | None = None
         self.modified_ns: int | None = None
         self.changed_ns: int | None = None
+        # What a later process would read of it, and where its lookups are counted for that one.
+        self.noted: tuple[Any, ...] | None = None
+        self.slot = -1
 
     @property
     def is_local(self) -> bool:
@@ -95,6 +100,19 @@ class Node:
             value is not None
             for value in (self.permissions, self.owner, self.group, self.modified_ns)
         )
+
+
+class Watcher(Protocol):
+    """Whoever notes the table for a later process; called under the file system's lock."""
+
+    def moved(self, node: Node) -> None:
+        """It has another name, or none any more."""
+
+    def dropped(self, node: Node) -> None:
+        """Nobody needs it any more."""
+
+    def numbered(self, key: str, inode: int) -> None:
+        """A key keeps a number that is not made from it."""
 
 
 class InodeTable:
@@ -111,6 +129,7 @@ class InodeTable:
         # Numbers that are not made from the key, and whose they are.
         self._moved: OrderedDict[str, int] = OrderedDict()
         self._owners: dict[int, str] = {}
+        self.watcher: Watcher | None = None
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -127,6 +146,9 @@ class InodeTable:
             return self._nodes[inode]
         except KeyError:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(inode)) from None
+
+    def find(self, inode: int) -> Node | None:
+        return self._nodes.get(inode)
 
     def folder(self, inode: int) -> Node:
         node = self.at(inode)
@@ -169,6 +191,8 @@ class InodeTable:
                 self._owners.pop(self._moved.pop(self.key(node), 0), None)
             parent, node.parent = node.parent, None
             del parent.children[node.name]
+            if self.watcher:
+                self.watcher.moved(node)
             self.settle(parent)
         self.settle(node)
 
@@ -178,7 +202,25 @@ class InodeTable:
         del old.children[node.name]
         node.parent, node.name = parent, name
         parent.children[name] = node
+        if self.watcher:
+            self.watcher.moved(node)
         self.settle(old)
+
+    def restore(self, inode: int, kind: Kind) -> Node:
+        """A node of an earlier process; without a name until it is hung up."""
+        node = self._nodes[inode] = Node(inode, kind, None, "")
+        return node
+
+    def hang_up(self, node: Node, parent: Node, name: str) -> None:
+        """Give a restored node its name; one whose name is taken stays without."""
+        if name not in parent.children:
+            node.parent, node.name = parent, name
+            parent.children[name] = node
+
+    def keep_number(self, key: str, inode: int) -> None:
+        """A number that is not made from its key."""
+        self._moved[key] = inode
+        self._owners[inode] = key
 
     def forget(self, inode: int, lookups: int) -> None:
         node = self._nodes.get(inode)
@@ -194,7 +236,8 @@ class InodeTable:
         """Drop the node, and folders above it, if nothing needs them any more."""
         while node is not self.root and not self.is_needed(node):
             parent = node.parent
-            self._nodes.pop(node.inode, None)
+            if self._nodes.pop(node.inode, None) and self.watcher:
+                self.watcher.dropped(node)
             if parent is None:
                 return
             if not self.is_gone(node):
@@ -216,6 +259,8 @@ class InodeTable:
             self._moved[key] = node.inode
             self._moved.move_to_end(key)
             self._owners[node.inode] = key
+            if self.watcher:
+                self.watcher.numbered(key, node.inode)
             if len(self._moved) > NUMBERS_KEPT:
                 del self._owners[self._moved.popitem(last=False)[1]]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from concurrent.futures import Executor, wait
 
-from datastores.errors import NotFound
+from datastores.errors import NotFound, Unsupported
 from datastores.keys import relative
-from datastores.storage.contract import ObjectInfo
+from datastores.storage.contract import Folders, ObjectInfo
 from datastores.storage.verbs import move
 from mount.fs.contents import Content, Contents
 from mount.fs.drafts import Drafts
@@ -41,6 +42,10 @@ class Moves:
             if info:
                 self._note_moved(node, new_key, info)
                 self._tree.note_stored(node, new_key)
+            elif target and target.fact:
+                # It stays in the store until this one is stored: whoever takes the name away
+                # before that has to take the object, too.
+                node.fact = target.fact
             if draft:
                 draft.exclusive = False
         self._let_go(target)
@@ -56,7 +61,11 @@ class Moves:
         for child in below:
             if child.draft and child.draft.is_dirty and (child.fact or child.draft.sent):
                 self._drafts.store_claimed(child, self._tree.table.key(child))
-        self._move_objects(key, new_key)
+        try:
+            self._move_objects(key, new_key)
+        except BaseException:
+            self._doubt(node, key, new_key)
+            raise
         with self._tree.lock:
             target = self._rename_node(node, key, folder, name, new_key)
             self._tree.facts.drop_below(key)
@@ -92,8 +101,26 @@ class Moves:
             self._tree.counters.add("requests")
             self._move_page(page.objects, key, new_key)
         if store.folders:
-            store.folders.make_folder(new_key)
-            store.folders.remove_folder(key)
+            self._move_empty_folders(store.folders, key, new_key)
+
+    def _move_empty_folders(self, folders: Folders, key: str, new_key: str) -> None:
+        """Folders that exist by themselves; their files have moved already."""
+        self._tree.counters.add("requests", 3)
+        folders.make_folder(new_key)
+        inside = [place for page in self._tree.store.list_folder(key) for place in page.folders]
+        for place in inside:
+            self._move_empty_folders(folders, place, f"{new_key}/{relative(place, key)}")
+        with contextlib.suppress(Unsupported):  # somebody put a file there meanwhile: it stays
+            folders.remove_folder(key)
+
+    def _doubt(self, node: Node, key: str, new_key: str) -> None:
+        """Some of a folder moved and some did not: only the store knows which."""
+        with self._tree.lock:
+            self._tree.facts.drop_below(key)
+            self._tree.facts.drop_below(new_key)
+            self._tree.changed(key, new_key)
+            for one in (node, *_below(node)):
+                one.fresh_until, one.names = 0.0, None
 
     def _move_page(self, objects: Iterable[ObjectInfo], key: str, new_key: str) -> None:
         store = self._tree.store

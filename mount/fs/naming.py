@@ -11,10 +11,10 @@ from datastores.storage.contract import ABSENT as NOTHING_THERE
 from mount.fs.contents import Contents
 from mount.fs.contract import Entry, Kind, WouldWait
 from mount.fs.drafts import Drafts
-from mount.fs.facts import IS_LINK, fact_of
+from mount.fs.facts import IS_LINK, Fact
 from mount.fs.inodes import Node
 from mount.fs.moves import Moves
-from mount.fs.tree import Tree, refusal
+from mount.fs.tree import Tree, refusal, refuse_long_name
 
 
 class Naming:
@@ -49,6 +49,7 @@ class Naming:
         with self._tree.turns.claim(lambda: self._places((folder, name))) as (key,):
             if self._find(folder, name):
                 raise refusal(errno.EEXIST, name)
+            self._tree.must_fit(key)
             power = self._tree.store.folders
             if power:
                 self._tree.counters.add("requests")
@@ -79,13 +80,16 @@ class Naming:
         with self._tree.turns.claim(lambda: self._places((folder, name))) as (key,):
             if self._find(folder, name):
                 raise refusal(errno.EEXIST, name)
+            self._tree.must_fit(key)
             self._tree.counters.add("requests")
             info = self._tree.store.write(
                 key, target, only_if=NOTHING_THERE, metadata={IS_LINK: "true"}
             )
             with self._tree.lock:
                 parent = self._tree.table.folder(folder)
-                node = self._tree.apply(parent, name, fact_of(info), self._tree.fresh_until())
+                # What a write answers may lack the metadata that it was given.
+                fact = Fact(Kind.LINK, info.size, info.version, info.modified_ns)
+                node = self._tree.apply(parent, name, fact, self._tree.fresh_until())
                 self._tree.note_stored(node, key)
                 node.lookups += 1
                 return self._tree.entry(node)
@@ -120,6 +124,7 @@ class Naming:
                 raise refusal(errno.EEXIST, new_name)
             if node.kind is Kind.FOLDER and is_below(new_key, key):
                 raise refusal(errno.EINVAL, new_name)
+            self._tree.must_fit(new_key)
             if target:
                 self._make_way(node, target, new_key)
             if node.kind is Kind.FOLDER:
@@ -206,6 +211,7 @@ class Naming:
     def _places(self, *ends: tuple[int, str]) -> Sequence[str]:
         places: list[str] = []
         for folder, name in ends:
+            refuse_long_name(name)
             parent = self._tree.table.folder(folder)
             places.append(join(self._tree.table.key(parent), name))
         return places

@@ -13,7 +13,7 @@ from mount.fs.drafts import Drafts
 from mount.fs.facts import ABSENT, Fact, fact_of
 from mount.fs.handles import FileHandle, Handles
 from mount.fs.inodes import Node
-from mount.fs.tree import Tree, refusal
+from mount.fs.tree import Tree, refusal, refuse_long_name
 
 ATTEMPTS = 5
 
@@ -51,14 +51,16 @@ class Opening:
         wait: bool,
     ) -> tuple[Entry, Opened]:
         self._refuse_read_only()
+        refuse_long_name(name)
+        asked = False
         while True:
-            made = self._create(folder, name, permissions, access, exclusive=exclusive)
+            made = self._create(folder, name, permissions, access, exclusive=exclusive, asked=asked)
             if isinstance(made, tuple):
                 return made
             if not wait:
                 raise WouldWait
             if made is None:
-                self._tree.ask(folder, name)
+                asked = self._tree.ask(folder, name)
                 continue
             opened = self.open(made.inode, access, truncate=False, append=False, wait=wait)
             with self._tree.lock:
@@ -87,23 +89,37 @@ class Opening:
         with self._tree.lock:
             if handle.content:
                 return self._contents.keep(handle.content)
-            node = handle.node
-            fact, key = node.fact, self._tree.table.key(node)
+            node, pin = handle.node, handle.pin
+            key, fact = pin or (self._tree.table.key(node), node.fact)
         if fact is None:
             raise refusal(errno.ESTALE, node.name)
         content, _ = self._contents.open(key, fact)
+        if pin and content.version != fact.version:
+            self._contents.let_go(content)
+            raise refusal(errno.ESTALE, node.name)
         with self._tree.lock:
-            if handle.content is None and node.draft is None:
+            if handle.content is None and (pin or node.draft is None):
                 handle.content = self._contents.keep(content)
+                handle.pin = None
         return content
 
     def _create(
-        self, folder: int, name: str, permissions: int, access: Access, *, exclusive: bool
+        self,
+        folder: int,
+        name: str,
+        permissions: int,
+        access: Access,
+        *,
+        exclusive: bool,
+        asked: bool,
     ) -> tuple[Entry, Opened] | Node | None:
-        """The new file, the one that is there, or None when the store has to be asked."""
+        """The new file, the one that is there, or None when the store has to be asked.
+
+        What it just `asked` holds, however short the lifetimes are.
+        """
         with self._tree.lock:
             parent = self._tree.table.folder(folder)
-            known = self._tree.known(parent, name)
+            known = self._tree.known(parent, name, stale=asked)
             if isinstance(known, Node):
                 if exclusive:
                     raise refusal(errno.EEXIST, name)
@@ -111,8 +127,10 @@ class Opening:
                     raise refusal(errno.EISDIR, name)
                 return known
             key = join(self._tree.table.key(parent), name)
-            if known is not ABSENT or not self._tree.turns.is_free(key):
+            is_absent = known is ABSENT or asked
+            if not is_absent or not self._tree.turns.is_free(key):
                 return None
+            self._tree.must_fit(key)
             node = self._tree.table.add(parent, name, Kind.FILE)
             try:
                 draft = self._drafts.begin(node, None, exclusive=exclusive)
@@ -185,6 +203,7 @@ class Opening:
                 if truncate:
                     draft = self._drafts.begin(node, None)
                     draft.touch()
+                    node.modified_ns = None
                     self._tree.changed(key)
                     return self._add_handle(node, access, draft, append=append)
             base = fact and self._contents.here(key, fact)
@@ -206,6 +225,7 @@ class Opening:
             return None
         if truncate:
             draft.truncate(0)
+            node.modified_ns = None
         return self._add_handle(node, access, draft, append=append)
 
     def _add_reader(self, node: Node, access: Access, content: Content) -> Opened:

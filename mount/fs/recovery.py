@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datastores.errors import AlreadyExists, DatastoresError, PreconditionFailed, Unavailable
+from datastores.errors import (
+    AlreadyExists,
+    Corrupted,
+    DatastoresError,
+    PreconditionFailed,
+    Unavailable,
+)
 from datastores.storage.contract import ABSENT, Store
-from mount.fs.block_plan import Piece, plan_blocks
+from mount.fs.block_plan import Piece
 from mount.fs.facts import MTIME, spell_mtime
 from mount.fs.spool import Note, Spool, SpoolBody, SpoolFile, read_padded
 
@@ -94,11 +100,27 @@ def _fetch_back(file: SpoolFile, note: Note, store: Store, start: int, end: int)
 def _stage_rest(file: SpoolFile, note: Note, store: Store) -> Sequence[str]:
     """The blocks of the file: those sent before the crash, and the others now."""
     assert store.staging
-    known = [Piece(start, end, name) for name, start, end in note.staged]
     ids: list[str] = []
-    for number, piece in enumerate(plan_blocks(note.size, known, BLOCK_BYTES)):
+    for number, piece in enumerate(_pieces(note, store)):
         ids.append(piece.id or f"{file.name[:24]}{number:08d}")
         if piece.id is None:
             data = read_padded(file.fd, piece.start, piece.end)
             store.staging.stage(note.key, ids[-1], data)
     return ids
+
+
+def _pieces(note: Note, store: Store) -> Iterator[Piece]:
+    """Every block that was sent, however small: the disk has only zeros in its place."""
+    at = 0
+    for name, start, end in sorted(note.staged, key=lambda block: block[1]):
+        if start < at or end > note.size:
+            raise Corrupted(store.label, note.key, "its blocks overlap; look at the spooled file")
+        yield from _gap(at, start)
+        yield Piece(start, end, name)
+        at = end
+    yield from _gap(at, note.size)
+
+
+def _gap(start: int, end: int) -> Iterator[Piece]:
+    for at in range(start, end, BLOCK_BYTES):
+        yield Piece(at, min(at + BLOCK_BYTES, end))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -9,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from datastores.errors import NotFound
-from datastores.keys import join
+from datastores.keys import basename, join
+from datastores.keys import parent as parent_of
 from datastores.storage.contract import Store
 from mount.fs.contract import Attributes, Entry, Kind, WouldWait
 from mount.fs.counters import Counters
 from mount.fs.facts import ABSENT, FOLDER, Fact, FactCache, RecentChanges, fact_of
 from mount.fs.inodes import InodeTable, Node
-from mount.fs.listing import Shadows, names_in
+from mount.fs.listing import LONGEST_NAME, Shadows, names_in
 from mount.fs.notices import Notices
 from mount.fs.turns import Turns
 from mount.fs.view import MountView
@@ -49,6 +51,7 @@ class Tree:
 
     def lookup(self, folder: int, name: str, *, wait: bool) -> Entry:
         """The entry of a name, one lookup counted; inode 0 when there is nothing."""
+        refuse_long_name(name)
         found = self.peek(folder, name)
         if found is None:
             if not wait:
@@ -91,8 +94,8 @@ class Tree:
             return ABSENT
         return None
 
-    def ask(self, folder: int, name: str) -> None:
-        """Ask the store about a name and note the answer."""
+    def ask(self, folder: int, name: str) -> bool:
+        """Ask the store about a name and note the answer; False when it kept changing meanwhile."""
         for _ in range(ATTEMPTS):
             with self.lock:
                 parent = self.table.folder(folder)
@@ -102,13 +105,14 @@ class Tree:
                 lists = parent.names is None and parent.asked == SINGLE_QUESTIONS + 1
             with self.counters.blocked():
                 if lists and self._ask_for_all(folder, place, since, name):
-                    return
+                    return True
                 fact = self.resolve(join(place, name))
             with self.lock:
                 if self.changes.touched(join(place, name), since):
                     continue
                 self.note(self.table.folder(folder), name, fact)
-                return
+                return True
+        return False
 
     def resolve(self, key: str) -> Fact:
         """What is under a key, by asking the store."""
@@ -122,7 +126,9 @@ class Tree:
             return self._find_in_parent(key)
         self.counters.add("requests")
         page = next(iter(self.store.list(key + "/")), None)
-        return FOLDER if page and page.objects else ABSENT
+        if page and page.objects:
+            return FOLDER
+        return self._find_marker(key) if self.store.folders else ABSENT
 
     def note(self, parent: Node, name: str, fact: Fact) -> None:
         """Take a fact the store just told; lock held."""
@@ -170,6 +176,11 @@ class Tree:
             node.modified_ns = None
             if node.lookups:
                 self.notices.forget_data(node.inode)
+
+    def must_fit(self, key: str) -> None:
+        """Refuse a name now whose file could never be stored."""
+        if len(key) > self.store.features.longest_key:
+            raise refusal(errno.ENAMETOOLONG, basename(key))
 
     def note_stored(self, node: Node, key: str) -> None:
         """The store has what the mount shows of this node; lock held."""
@@ -323,7 +334,8 @@ class Tree:
             parent = self.table.folder(folder)
             for node in self.offer(parent, children, since):
                 node.pins -= 1
-                self.settle(node)
+                if node.name != name:  # whoever asked takes it next, however short its lifetime
+                    self.settle(node)
             if not is_all or self.changes.touched(join(place, name), since):
                 return False
             self.complete(parent, (child for child, _ in children), since)
@@ -339,6 +351,12 @@ class Tree:
                 return FOLDER
         return ABSENT
 
+    def _find_marker(self, key: str) -> Fact:
+        """An empty folder shows in its parent's listing only, of which one page has to do."""
+        self.counters.add("requests")
+        page = next(iter(self.store.list_folder(parent_of(key))), None)
+        return FOLDER if page and key in page.folders else ABSENT
+
     def _nothing(self) -> Attributes:
         return Attributes(0, Kind.FILE, 0, 0, 0, 0, 0, 0, 0)
 
@@ -348,6 +366,12 @@ def modified_by(node: Node) -> int | None:
     if node.draft and node.draft.modified_ns:
         return node.draft.modified_ns
     return node.fact.modified_ns if node.fact else None
+
+
+def refuse_long_name(name: str) -> None:
+    """The kernel itself lets names of 1024 bytes through."""
+    if len(name) > LONGEST_NAME // 4 and len(os.fsencode(name)) > LONGEST_NAME:
+        raise refusal(errno.ENAMETOOLONG, name)
 
 
 def refusal(number: int, name: str = "") -> OSError:

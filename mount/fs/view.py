@@ -27,6 +27,8 @@ class MountView:
     absent_seconds: float = 5.0
     # Up to this size a file is fetched whole when it is opened.
     small_file_bytes: int = 4 * MIB
+    # Whether such a file must have the MD5 that its writer declared, where the store told it.
+    check_md5: bool = True
     # All that is held of files in memory when the cache has no room.
     memory_bytes: int = 256 * MIB
     # One reader's read-ahead at its widest, and the largest piece fetched by one request.

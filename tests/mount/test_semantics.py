@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mount.fs.contract import Change
+from datastores.errors import Unavailable
+from datastores.storage.memory import MemoryStore
+from mount.fs.contract import Change, Kind
+from tests.contracts.faulty_store import Fault
+from tests.mount.frameworks.served import container_store
 from tests.mount.fs.conftest import Mounted, MountIt, mount_it, mounted, put, stored
 from tests.mount.fs.kernel import BOTH, WRITE
+from tests.servers.azurite import Azurite
 
 ROOT = Path(__file__).parents[2]
 PROMISE = re.compile(r"^(\d+)\. .*\(`(tests/[\w/]+\.py)::(test_\w+)`\)$")
@@ -138,3 +143,108 @@ def test_set_attributes_are_kept(mounted: Mounted) -> None:
     assert kept.modified_ns == 1_500_000_000_123_456_789
     assert metadata == {"mtime": "2017-07-14T02:40:00.123456789Z"}
     mounted.kernel.unlink("x")
+
+
+def test_another_clients_empty_folder_is_found_by_name(azurite: Azurite, mount_it: MountIt) -> None:
+    """A folder that is no more than a marker is there for who asks for its name first."""
+    with container_store(azurite, azurite.container()) as store:
+        assert store.folders
+        store.write("full/x", b"1")
+        store.folders.make_folder("empty")
+        store.folders.make_folder("full/empty")
+        kernel = mount_it(store).kernel
+
+        seen = [kernel.stat(path).kind for path in ("empty", "full/empty")]
+
+        assert seen == [Kind.FOLDER, Kind.FOLDER]
+        assert not kernel.exists("full/nothing")
+
+
+def test_without_lifetimes_everything_works(mount_it: MountIt) -> None:
+    """With lifetimes of no length files are made, found one by one, moved and removed."""
+    mounted = mount_it(name_seconds=0.0, attribute_seconds=0.0, absent_seconds=0.0)
+    kernel = mounted.kernel
+    kernel.mkdir("d")
+    for number in range(6):
+        kernel.write(f"d/{number}", b"%d" % number)
+    put(mounted, "d/other", b"theirs")
+    kernel.forget_all()
+
+    sizes = [kernel.stat(f"d/{name}").size for name in (0, 1, 2, 3, 4, 5, "other")]
+    kernel.rename("d/0", "d/zero")
+    kernel.rename("d", "e")
+    kernel.unlink("e/other")
+
+    assert sizes == [1] * 6 + [6]
+    assert kernel.list("e") == ["1", "2", "3", "4", "5", "zero"]
+    assert (kernel.read("e/zero"), kernel.exists("d")) == (b"0", False)
+
+
+@pytest.mark.parametrize("then", ["unlinked", "renamed"])
+def test_replaced_file_does_not_come_back(mounted: Mounted, then: str) -> None:
+    """A file replaced by one that is not stored yet is gone when that one leaves the name."""
+    put(mounted, "x", b"old")
+    with mounted.kernel.open("new", WRITE, create=True) as file:
+        file.write(b"new")
+        mounted.kernel.rename("new", "x")
+        if then == "unlinked":
+            mounted.kernel.unlink("x")
+        else:
+            mounted.kernel.rename("x", "y")
+
+    keys = [info.key for page in mounted.store.inner.list() for info in page.objects]
+    assert keys == ([] if then == "unlinked" else ["y"])
+
+
+class FlatStore(MemoryStore):
+    """A store that renames nothing, as a blob container."""
+
+    @property
+    def renaming(self) -> None:  # type: ignore[override]  # less than its parent can
+        return None
+
+
+def test_broken_rename_of_a_folder_loses_nothing(mount_it: MountIt) -> None:
+    """Where the store gives up half way, every file is shown under the name it has there."""
+    mounted = mount_it(FlatStore())
+    kernel = mounted.kernel
+    kernel.mkdir("d")
+    kernel.mkdir("d/empty")
+    for number in range(6):
+        put(mounted, f"d/{number}", b"%d" % number)
+    assert len(kernel.list("d")) == 7
+    mounted.store.plan("copy", Fault(Unavailable("memory", "d/3", "it is tired; try again")), nth=4)
+
+    with pytest.raises(Unavailable):
+        kernel.rename("d", "moved")
+    kernel.forget_all()
+    by_name = [f"d/{number}" for number in range(6) if kernel.exists(f"d/{number}")]
+    found = [path for path in kernel.walk() if not path.endswith("/")]
+
+    assert by_name == [path for path in found if path.startswith("d/")]
+    assert sorted(kernel.read(path) for path in found) == [b"%d" % number for number in range(6)]
+    assert {path: stored(mounted, path) for path in found} == {
+        path: kernel.read(path) for path in found
+    }
+
+
+@pytest.mark.parametrize("kind", [MemoryStore, FlatStore])
+def test_empty_folders_move_with_the_folder_they_are_in(
+    mount_it: MountIt, kind: type[MemoryStore]
+) -> None:
+    """A folder is renamed with empty folders at any depth, and nothing stays behind."""
+    kernel = mount_it(kind()).kernel
+    for path in ("d", "d/empty", "d/e", "d/e/empty"):
+        kernel.mkdir(path)
+    kernel.write("d/e/f", b"1")
+
+    kernel.rename("d", "moved")
+    kernel.forget_all()
+
+    assert sorted(kernel.walk()) == [
+        "moved/",
+        "moved/e/",
+        "moved/e/empty/",
+        "moved/e/f",
+        "moved/empty/",
+    ]

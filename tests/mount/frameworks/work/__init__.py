@@ -1,0 +1,1 @@
+"""What programs do with a folder: each function is run by a process of its own."""
