@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks.correctness import check_peers
+from benchmarks.mounts import compare as mounts
+from benchmarks.mounts.peers import DEFAULT_PEERS
+from benchmarks.mounts.peers import PEERS as MOUNT_PEERS
+from benchmarks.mounts.works import works
 from benchmarks.peers.peer import Direction
 from benchmarks.peers.registry import PEERS
 from benchmarks.plot import draw
@@ -22,6 +26,7 @@ from benchmarks.workloads import workloads
 _WORKLOADS = tuple(workloads(quick=False))
 _RTTS_MS = (0, 1, 20, 100)
 _RUNS = 5
+_QUICK_ROUNDS = 3
 _QUICK_WORKLOADS = ("small", "large")
 _QUICK_RTTS_MS = (0, 20)
 
@@ -31,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     _add_transfer(commands.add_parser("transfer", help="downloads and uploads, against the peers"))
+    _add_mount(commands.add_parser("mount", help="mounts, against the peers and the local disk"))
     plot = commands.add_parser("plot", help="draw the charts of a results file again")
     plot.add_argument("results", type=Path)
     azurite = commands.add_parser("azurite", help="drive every peer against Azurite, unmeasured")
@@ -42,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     match options.command:
         case "transfer":
             return compare_transfers(_wish(options, parser))
+        case "mount":
+            return mounts.compare_mounts(_mount_wish(options, parser))
         case "azurite":
             return check_peers(_choose(parser, "peer", options.peers, tuple(PEERS)))
         case "plot":
@@ -72,15 +80,47 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=int, help=f"rounds: {_RUNS}")
     parser.add_argument("--seed", type=int, default=1, help="of the data and of fate")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds for a run: %(default)s")
-    parser.add_argument("--out", type=Path, default=_results(), help="%(default)s")
+    parser.add_argument("--out", type=Path, default=_results("transfer"), help="%(default)s")
     parser.add_argument("--work", type=Path, default=_disk(), help="blobs, on a disk: %(default)s")
     parser.add_argument("--fast", type=Path, default=_memory(), help="targets: %(default)s")
     quick = f"{','.join(_QUICK_WORKLOADS)} in tiny sizes, one round, {_QUICK_RTTS_MS} ms"
     parser.add_argument("--quick", action="store_true", help=f"does it all work? {quick}")
 
 
-def _results() -> Path:
-    return Path(tempfile.gettempdir()) / "datastores-benchmarks/transfer.json"
+def _add_mount(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--works", default=",".join(works(quick=True)), help="%(default)s")
+    parser.add_argument(
+        "--peers",
+        default=",".join(DEFAULT_PEERS),
+        help=f"%(default)s; known: {', '.join(MOUNT_PEERS)}",
+    )
+    parser.add_argument("--runs", type=int, help=f"rounds: {_RUNS}, {_QUICK_ROUNDS} when quick")
+    parser.add_argument("--seed", type=int, default=1, help="of the data")
+    parser.add_argument("--limit", type=float, default=900.0, help="seconds for a go: %(default)s")
+    parser.add_argument("--out", type=Path, default=_results("mount"), help="%(default)s")
+    parser.add_argument(
+        "--work", type=Path, default=_disk(), help="blobs, caches, the floor: %(default)s"
+    )
+    parser.add_argument("--fast", type=Path, default=_memory(), help="uploads: %(default)s")
+    parser.add_argument("--quick", action="store_true", help="the same in small sizes")
+
+
+def _mount_wish(options: argparse.Namespace, parser: argparse.ArgumentParser) -> mounts.Wish:
+    return mounts.Wish(
+        works=_choose(parser, "work", options.works, tuple(works(quick=True))),
+        peers=_choose(parser, "peer", options.peers, tuple(MOUNT_PEERS)),
+        rounds=options.runs or (_QUICK_ROUNDS if options.quick else _RUNS),
+        quick=options.quick,
+        seed=options.seed,
+        limit_seconds=options.limit,
+        work=options.work,
+        fast=options.fast,
+        out=options.out,
+    )
+
+
+def _results(name: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"datastores-benchmarks/{name}.json"
 
 
 def _disk() -> Path:

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def find_tools(cache: Path) -> Tools:
     """Everything, downloaded if it is not there."""
     unpacked = cache / "debian"
     if not _debian_complete(unpacked):
-        _unpack_debian(unpacked)
+        unpack_debian(unpacked, _PACKAGES)
     roots = (unpacked, Path("/"))
     libraries = [str(folder) for folder in unpacked.glob("usr/lib/*-linux-gnu")]
     return Tools(
@@ -82,16 +83,16 @@ def _first(roots: tuple[Path, ...], name: str) -> Path:
     return next(root / name for root in roots if (root / name).is_file())
 
 
-def _unpack_debian(unpacked: Path) -> None:
+def unpack_debian(unpacked: Path, packages: Sequence[str]) -> None:
     """Fetch the packages with whatever they depend on and this machine lacks, and unpack them."""
     archives = unpacked / "archives"
     (archives / "partial").mkdir(parents=True, exist_ok=True)
-    say("fetching Debian packages: " + ", ".join(_PACKAGES))
+    say("fetching Debian packages: " + ", ".join(packages))
     run_quietly("apt-get", "update", "-qq")
     options = ("-o", f"Dir::Cache::archives={archives}", "-o", "Debug::NoLocking=1")
     run_quietly(
         *("apt-get", "install", "-y", "-qq", "--download-only", "--reinstall"),
-        *("--no-install-recommends", *options, *_PACKAGES),
+        *("--no-install-recommends", *options, *packages),
     )
     for archive in sorted(archives.glob("*.deb")):
         run_quietly("dpkg-deb", "-x", str(archive), str(unpacked))

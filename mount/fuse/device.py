@@ -20,6 +20,8 @@ from mount.fuse.options import SUBTYPE, MountOptions
 
 DEVICE = "/dev/fuse"
 HELPER = "fusermount3"
+# The helper of libfuse 2 speaks the same words over the same socket.
+HELPERS = (HELPER, "fusermount")
 HELPER_SECONDS = 20.0
 INHERITED = re.compile(r"/dev/fd/([0-9]+)")
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOATIME = 1, 2, 4, 1024
@@ -82,7 +84,7 @@ def why_not(mountpoint: str) -> str | None:
 
 
 def _why_not_by_helper() -> str | None:
-    if not shutil.which(HELPER):
+    if _installed_helper() is None:
         return f"only root may mount here and {HELPER} is not installed; install the package fuse3"
     # The helper opens the device with its caller's rights.
     if not os.access(DEVICE, os.R_OK | os.W_OK):
@@ -185,10 +187,14 @@ def _words(options: MountOptions) -> list[str]:
 
 
 def _helper(mountpoint: str) -> str:
-    helper = shutil.which(HELPER)
+    helper = _installed_helper()
     if helper is None:
         raise MountRefused(mountpoint, f"{HELPER} is not installed; install the package fuse3")
     return helper
+
+
+def _installed_helper() -> str | None:
+    return next(filter(None, map(shutil.which, HELPERS)), None)
 
 
 def _device_reason(error: OSError) -> str:

@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mount.fs.contract import Access, Change, Child, Entry, FileSystem, Opened, WouldWait
@@ -73,7 +74,7 @@ class Dispatch:
             Op.RMDIR: self.rmdir,
             Op.RENAME: self.rename,
             Op.RENAME2: self.rename2,
-            Op.LINK: _refusal(errno.EPERM),
+            Op.LINK: Refusal(errno.EPERM),
             Op.OPEN: self.open,
             Op.CREATE: self.create,
             Op.READ: self.read,
@@ -88,10 +89,10 @@ class Dispatch:
             # Names are in the store when the operation that made them returns.
             Op.FSYNCDIR: lambda _request, _wait: b"",
             Op.STATFS: self.statfs,
-            Op.FALLOCATE: _refusal(errno.ENOTSUP),
-            Op.IOCTL: _refusal(errno.ENOTTY),
+            Op.FALLOCATE: Refusal(errno.ENOTSUP),
+            Op.IOCTL: Refusal(errno.ENOTTY),
             Op.DESTROY: lambda _request, _wait: b"",
-            **dict.fromkeys(NEVER_AGAIN, _refusal(errno.ENOSYS)),
+            **dict.fromkeys(NEVER_AGAIN, Refusal(errno.ENOSYS)),
         }
 
     def withdraw(self, request: Request, answer: Buffer) -> None:
@@ -386,11 +387,17 @@ class _gone_is_done:  # noqa: N801 - reads as a statement
         return self.request.resent and kind is not None and issubclass(kind, FileNotFoundError)
 
 
-def _refusal(number: int) -> Handler:
-    def refuse(_request: Request, _wait: bool) -> bytes:
-        raise OSError(number, os.strerror(number))
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A handler that always says no, with the same number; the session need not even ask it.
 
-    return refuse
+    Python's `open` asks each file whether it is a terminal: one IOCTL for every file that is read.
+    """
+
+    number: int
+
+    def __call__(self, _request: Request, _wait: bool) -> bytes:
+        raise OSError(self.number, os.strerror(self.number))
 
 
 def _access(flags: int) -> Access:

@@ -76,7 +76,7 @@ class Mounted:
         return Figures(
             counters.requests,
             counters.waited,
-            counters.defects,
+            self.session.defects.count,
             self.modes.backed_opens,
             self.modes.refused_opens,
             self.modes.moves,

@@ -12,6 +12,7 @@ answer changed nothing measurable.
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
 import re
@@ -23,12 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datastores.secret import redact
 from mount.errors import MountRefused
 from mount.fs.contract import WouldWait
-from mount.fs.errno import errno_for, is_expected
 from mount.fuse import layouts
-from mount.fuse.dispatch import Handler
+from mount.fuse.defects import Defects, named
+from mount.fuse.dispatch import Handler, Refusal
 from mount.fuse.layouts import HEADER_IN, HEADER_OUT, Op
 from mount.fuse.negotiation import Agreement, agree, init_reply
 from mount.fuse.options import MountOptions
@@ -58,7 +58,6 @@ class Counters:
 
     requests: int = 0
     waited: int = 0
-    defects: int = 0
     by_op: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(64), 0))
 
 
@@ -76,13 +75,18 @@ class Session:
         self.fd = fd
         self.agreement = agreement
         self.handlers = {**handlers, Op.INTERRUPT: self._interrupt}
+        self.refusals = {
+            int(op): handler.number
+            for op, handler in handlers.items()
+            if isinstance(handler, Refusal)
+        }
         self.withdraw = withdraw
         self.pool = pool
         self.counters = Counters()
+        self.defects = Defects()
         # The reading thread is in a handler; a watchdog compares this with `counters.requests`.
         self.is_answering = False
         self._lock = threading.Lock()
-        self._known_defects: set[tuple[type[BaseException], int]] = set()  # under the lock
         self._spare: list[bytearray] = []  # append and pop are atomic
         # Both under the lock: requests in the pool, and what waits for those whose caller died.
         self._pooled: dict[int, Request] = {}
@@ -92,7 +96,7 @@ class Session:
         """Answer until the mount is gone."""
         os.set_blocking(self.fd, True)
         fd, counters, by_op = self.fd, self.counters, self.counters.by_op
-        readv, unpack = os.readv, HEADER_IN.unpack_from
+        readv, unpack, refusals = os.readv, HEADER_IN.unpack_from, self.refusals
         buffer = self._buffer()
         view = memoryview(buffer)
         while True:
@@ -112,22 +116,24 @@ class Session:
             counters.requests += 1
             _, op, unique, node, _, _, pid, _, _ = unpack(buffer)
             by_op[op] = by_op.get(op, 0) + 1
+            if op in refusals:
+                self._refuse(unique, refusals[op])
+                continue
             request = Request(op, unique, node, pid, view[HEADER_IN.size : length])
             if self._abandoned and self._comes_too_early(request):
                 continue
-            if not self._answer_now(request):
-                counters.waited += 1
-                with self._lock:
-                    self._pooled[unique] = request
-                if length <= COPIED_BYTES:
-                    request.body = memoryview(bytes(request.body))
-                    self.pool.submit(lambda request=request: self._answer(request))  # type: ignore[misc]
-                else:
-                    self.pool.submit(
-                        lambda request=request, taken=buffer: self._answer_and_keep(request, taken)  # type: ignore[misc]
-                    )
-                    buffer = self._buffer()
-                    view = memoryview(buffer)
+            if self._answer_now(request):
+                continue
+            counters.waited += 1
+            with self._lock:
+                self._pooled[unique] = request
+            if length <= COPIED_BYTES:
+                request.body = memoryview(bytes(request.body))
+                self.pool.submit(functools.partial(self._answer, request))
+            else:
+                self.pool.submit(functools.partial(self._answer_and_keep, request, buffer))
+                buffer = self._buffer()
+                view = memoryview(buffer)
 
     def _answer_now(self, request: Request) -> bool:
         handler = self.handlers.get(request.op)
@@ -211,7 +217,7 @@ class Session:
             # ENOENT: nobody waits for it any more.
             if error.errno not in TRY_AGAIN | OVER:
                 log.warning(
-                    "the kernel refused an answer to %s: %s", _named(request.op), error.strerror
+                    "the kernel refused an answer to %s: %s", named(request.op), error.strerror
                 )
                 self._refuse(request.unique, errno.EIO)
             self.withdraw(request, answer)
@@ -224,24 +230,7 @@ class Session:
                 log.warning("the kernel refused an error: %s", error.strerror)
 
     def _number(self, request: Request, error: Exception) -> int:
-        if not is_expected(error):
-            self._tell_once(request, error)
-        return errno_for(error)
-
-    def _tell_once(self, request: Request, error: Exception) -> None:
-        """A defect under load would fill the log with the same trace."""
-        with self._lock:
-            self.counters.defects += 1
-            kind = (type(error), request.op)
-            if kind in self._known_defects:
-                return
-            self._known_defects.add(kind)
-        log.error(
-            "%s failed and was answered with EIO: %s",
-            _named(request.op),
-            redact(str(error)),
-            exc_info=error,
-        )
+        return self.defects.number_for(error, request.op)
 
     def _buffer(self) -> bytearray:
         try:
@@ -282,7 +271,3 @@ def _is_dying(thread: int) -> bool:
         return False
     pending = re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)", status, re.MULTILINE)
     return any(int(mask, 16) & 1 << (signal.SIGKILL - 1) for mask in pending)
-
-
-def _named(op: int) -> str:
-    return Op(op).name if op in set(Op) else f"request {op}"

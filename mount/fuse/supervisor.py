@@ -28,12 +28,25 @@ from mount.fuse.session import handshake
 
 log = logging.getLogger(__name__)
 
-# A server that dies this often within this time will not get better.
-MOST_DEATHS = 5
-WITHIN_SECONDS = 60.0
-# What a server may take to flush after it was asked to stop.
-STOP_SECONDS = 60.0
 WATCHED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+# The exit code of a worker that is not to be replaced: its successor would fail like it.
+NOT_AGAIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Endurance:
+    """When a mount is given up.
+
+    A worker that dies `most_deaths` times within `within_seconds` will not get better. One that
+    was asked to stop may flush for `stop_seconds`; then it is killed.
+    """
+
+    most_deaths: int = 5
+    within_seconds: float = 60.0
+    stop_seconds: float = 60.0
+
+
+USUAL = Endurance()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +59,40 @@ class Line:
     life: int
 
 
-def supervise(mountpoint: str, worker: Callable[[Line], None], *, options: MountOptions) -> int:
+def supervise(
+    mountpoint: str,
+    worker: Callable[[Line], None],
+    *,
+    options: MountOptions,
+    endurance: Endurance = USUAL,
+    on_mounted: Callable[[], None] | None = None,
+) -> int:
     """Mount, and keep a worker serving until the mount is gone; how often one had to be replaced.
 
-    SIGTERM and SIGINT unmount lazily and give the worker a bounded time to flush. A worker that
-    keeps dying is given up: the connection is cut, so that callers get an error.
+    SIGTERM and SIGINT unmount lazily, are passed on to the worker as SIGTERM, and give it a bounded
+    time to flush. A worker that keeps dying is given up: the connection is cut, so that callers
+    get an error. One that exits with `NOT_AGAIN` is not replaced. `on_mounted` is called between
+    the mount and the first worker.
     """
     place = os.path.realpath(mountpoint)
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     fd = device.open_mount(place, options)
     notes_fd = os.memfd_create("mount-notes")
     line = mounts.find_mount(place)
-    deaths: deque[float] = deque(maxlen=MOST_DEATHS)
+    deaths: deque[float] = deque(maxlen=endurance.most_deaths)
     life = 0
     try:
-        while not _lived_to_the_end(_start(worker, Line(place, fd, notes_fd, life)), place):
+        if on_mounted is not None:
+            on_mounted()
+        while not _lived_to_the_end(
+            _start(worker, Line(place, fd, notes_fd, life)), place, endurance.stop_seconds
+        ):
             deaths.append(time.monotonic())
             life += 1
-            if len(deaths) == MOST_DEATHS and deaths[-1] - deaths[0] < WITHIN_SECONDS:
+            is_often = len(deaths) == endurance.most_deaths
+            if is_often and deaths[-1] - deaths[0] < endurance.within_seconds:
                 raise MountError(
-                    f'the server of "{place}" died {MOST_DEATHS} times within'
+                    f'the server of "{place}" died {len(deaths)} times within'
                     f" {deaths[-1] - deaths[0]:.0f} s; look at its log, then mount anew"
                 )
             log.warning("the server of %s died and is replaced", place)
@@ -117,8 +144,10 @@ def _start(worker: Callable[[Line], None], line: Line) -> int:
     code = 1
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
-        # Ctrl-C reaches the whole group; the supervisor turns it into an unmount.
+        # Ctrl-C reaches the whole group; the supervisor turns it into an unmount. Workers that
+        # have more to do at SIGTERM than to wait for that say so.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         worker(line)
         code = 0
     except BaseException:
@@ -127,18 +156,25 @@ def _start(worker: Callable[[Line], None], line: Line) -> int:
         os._exit(code)
 
 
-def _lived_to_the_end(child: int, place: str) -> bool:
+def _lived_to_the_end(child: int, place: str, stop_seconds: float) -> bool:
     """Wait for a worker; whether it ended because the mount did."""
     deadline: float | None = None
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return deadline is not None or os.waitstatus_to_exitcode(status) == 0
+            code = os.waitstatus_to_exitcode(status)
+            return deadline is not None or code in {0, NOT_AGAIN}
         if deadline is not None and time.monotonic() > deadline:
             log.error("the server of %s did not stop in time and is killed", place)
             os.kill(child, signal.SIGKILL)
-            deadline += STOP_SECONDS
+            deadline += stop_seconds
         caught = signal.sigtimedwait(WATCHED, 1.0)
+        if deadline is not None:
+            # It may have come to life after the first one.
+            os.kill(child, signal.SIGTERM)
         if caught is not None and caught.si_signo != signal.SIGCHLD and deadline is None:
-            deadline = time.monotonic() + STOP_SECONDS
-            device.unmount(place, lazy=True)
+            deadline = time.monotonic() + stop_seconds
+            try:
+                device.unmount(place, lazy=True)
+            finally:
+                os.kill(child, signal.SIGTERM)

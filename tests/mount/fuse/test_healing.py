@@ -20,7 +20,7 @@ from mount.fuse.device import unmount
 from mount.fuse.journal import MemoryJournal, OpenHandle
 from mount.fuse.mounts import find_mount
 from mount.fuse.negotiation import WANTED, Agreement
-from tests.mount.fuse.conftest import ROOT, names, rescued
+from tests.mount.adapters.mounting import ROOT, names, rescued
 
 SECONDS = 20
 

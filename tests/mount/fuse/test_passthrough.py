@@ -15,7 +15,7 @@ import pytest
 
 from mount.fuse.layouts import Op
 from mount.fuse.options import MountOptions
-from tests.mount.fuse.conftest import MakeMount, Mount
+from tests.mount.adapters.mounting import MakeMount, Mount
 from tests.mount.memory_filesystem import Behaviour
 
 HASH_MAPPED = """

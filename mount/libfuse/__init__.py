@@ -1,0 +1,1 @@
+"""The second adapter: any file system behind libfuse 2, through fuse-python."""

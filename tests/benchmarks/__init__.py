@@ -1,0 +1,1 @@
+"""The harness's own decisions: a benchmark that counts wrongly is worse than none."""

@@ -1,0 +1,1 @@
+"""One suite for every adapter: what a program sees, whoever carries it to the kernel."""
