@@ -51,6 +51,8 @@ def fio(place: Path, *options: str) -> Any:
         "filename": str(place / "file"),
         "size": str(SIZE),
         "verify": "crc32c",
+        # Otherwise a file in the working folder.
+        "verify_state_save": "0",
         "fallocate": "none",
         "output-format": "json",
     }
