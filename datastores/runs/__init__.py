@@ -3,7 +3,13 @@
 from datastores.runs.conda import CondaDependencies
 from datastores.runs.environment import Environment
 from datastores.runs.estimator import Estimator
-from datastores.runs.pipeline import configure_step, intermediate_place, locate, plan_steps
+from datastores.runs.pipeline import (
+    configure_step,
+    intermediate_place,
+    locate,
+    needs_of,
+    plan_steps,
+)
 from datastores.runs.planning import LeaseWish, plan_job
 from datastores.runs.ports import InputPortBinding, OutputPortBinding, PipelineData
 from datastores.runs.run_configuration import RunConfiguration
@@ -26,6 +32,7 @@ __all__ = [
     "configure_step",
     "intermediate_place",
     "locate",
+    "needs_of",
     "plan_job",
     "plan_steps",
 ]

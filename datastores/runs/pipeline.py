@@ -46,7 +46,7 @@ def plan_steps(steps: Sequence[Step]) -> list[tuple[Step, ...]]:
     for step in steps:
         if by_name.setdefault(step.name, step) is not step:
             raise DefinitionRejected(step.name, "two steps have this name; give one with name=")
-    sorter = graphlib.TopologicalSorter(_needs(steps))
+    sorter = graphlib.TopologicalSorter(needs_of(steps))
     try:
         sorter.prepare()
     except graphlib.CycleError as error:
@@ -60,6 +60,32 @@ def plan_steps(steps: Sequence[Step]) -> list[tuple[Step, ...]]:
         layers.append(tuple(step for step in steps if step.name in ready))
         sorter.done(*ready)
     return layers
+
+
+def needs_of(steps: Sequence[Step]) -> Mapping[str, list[str]]:
+    """The names of the steps that each step waits for."""
+    writers = _writers(steps)
+    found: dict[str, list[str]] = {}
+    for step in steps:
+        needed = found.setdefault(step.name, [])
+        for earlier in step.before:
+            if earlier not in steps:
+                raise DefinitionRejected(
+                    step.name, f'it runs after "{earlier.name}", which is not among the steps'
+                )
+            needed.append(earlier.name)
+        for port in step.inputs:
+            source = source_of(port)
+            if isinstance(source, DataReference):
+                continue
+            if id(source) not in writers:
+                raise DefinitionRejected(
+                    step.name,
+                    f'it reads "{port_name(port)}" and no step writes it; '
+                    f"add it to the outputs of one",
+                )
+            needed.append(writers[id(source)].name)
+    return found
 
 
 def intermediate_place(run_id: str, step: str, port: str) -> str:
@@ -112,31 +138,6 @@ def configure_step(
         at = locate(output, steps, run_id=run_id, default_datastore=default_datastore)
         made.output_data[output.name] = _output(output, at)
     return made
-
-
-def _needs(steps: Sequence[Step]) -> Mapping[str, list[str]]:
-    writers = _writers(steps)
-    found: dict[str, list[str]] = {}
-    for step in steps:
-        needed = found.setdefault(step.name, [])
-        for earlier in step.before:
-            if earlier not in steps:
-                raise DefinitionRejected(
-                    step.name, f'it runs after "{earlier.name}", which is not among the steps'
-                )
-            needed.append(earlier.name)
-        for port in step.inputs:
-            source = source_of(port)
-            if isinstance(source, DataReference):
-                continue
-            if id(source) not in writers:
-                raise DefinitionRejected(
-                    step.name,
-                    f'it reads "{port_name(port)}" and no step writes it; '
-                    f"add it to the outputs of one",
-                )
-            needed.append(writers[id(source)].name)
-    return found
 
 
 def _writers(steps: Sequence[Step]) -> dict[int, Step]:

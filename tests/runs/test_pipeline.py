@@ -24,6 +24,7 @@ from datastores.runs import (
     configure_step,
     intermediate_place,
     locate,
+    needs_of,
     plan_job,
     plan_steps,
 )
@@ -49,6 +50,7 @@ def test_data_flows_from_step_to_step() -> None:
     steps = [train, prepare]
 
     assert plan_steps(steps) == [(prepare,), (train,)]
+    assert needs_of(steps) == {"train": ["prep/1"], "prep/1": []}
     first, second = (
         plan_job(configure_step(one, steps, run_id="p1"), STORES, run_id="p1", leases=lease)
         for one in (prepare, train)
