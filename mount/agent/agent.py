@@ -8,28 +8,35 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from datastores.contract import JobSpec, OutputSpec, Script
 from datastores.contract.job import Reference
 from datastores.errors import DatastoresError
-from mount.agent import process
+from mount.agent import lease_keep, process
+from mount.agent.claims import Claims
 from mount.agent.environment import command_line, environment
 from mount.agent.journal import Journal
 from mount.agent.leash import Abandoned
 from mount.agent.loop import Loop
-from mount.agent.mounted_result import seal_mounted
+from mount.agent.manifest import unsealed
+from mount.agent.milestones import note, tell
 from mount.agent.opening import reason_of
-from mount.agent.outputs import Output, unsealed
 from mount.agent.planning import History
 from mount.agent.report import ReferenceReport, RunReport
 from mount.agent.run_folder import RunFolder
 from mount.agent.settings import Settings
 from mount.agent.stage import SOURCE, Stage, how
+from mount.leases.table import LeaseTable
 from mount.lifecycle import commands as do
 from mount.lifecycle import events as on
 from mount.lifecycle.advance import Step, advance
 from mount.lifecycle.job import Job, Phase, exit_code_of, status_of
 from mount.lifecycle.plan import Way
+
+if TYPE_CHECKING:
+    from datastores.contract.control_messages import NewLeases, ReferenceStatus, RunStatus
+    from mount.agent.outputs import Output
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +51,7 @@ class Agent:
         journal: Journal,
         history: History,
         paths: Mapping[str, PurePosixPath],
+        leases: LeaseTable,
         settings: Settings,
     ) -> None:
         self._spec = spec
@@ -51,6 +59,7 @@ class Agent:
         self._journal = journal
         self._history = history
         self._paths = {name: Path(path) for name, path in paths.items()}
+        self._leases = leases
         self._settings = settings
         self._loop: Loop[on.Event] = Loop()
         self._references: dict[str, Reference] = {one.name: one for one in spec.references}
@@ -63,23 +72,53 @@ class Agent:
             for name, one in self._references.items()
         }
         self._stage = Stage(
-            spec, folder, journal, history.fetching, self._paths, self._reports, settings
+            spec, folder, journal, history.fetching, self._paths, self._reports, leases, settings
         )
+        self._claims = Claims()
         self._outputs = {
             one.name: self._output(one, folder.transfers(index))
             for index, one in enumerate(spec.outputs)
         }
         self._phases: dict[str, float] = {}
+        self._began_at = time.time()
+        # Exchanged by the main thread after each event; others only look.
+        self._job: Job | None = None
 
     def put(self, event: on.Event) -> None:
         """Tell it something from outside, from any thread or a signal handler."""
         self._loop.put(event)
 
+    def status(self) -> RunStatus:
+        """Where the run stands, from any thread."""
+        from datastores.contract.control_messages import RunStatus
+
+        job = self._job
+        return RunStatus(
+            self._spec.run_id,
+            job.phase.value if job else Phase.STAGING.value,
+            os.getpid(),
+            self._began_at,
+            job.ending.value if job and job.ending else None,
+            job.exit_code if job else None,
+            tuple(self._reference_status(name) for name in self._references),
+        )
+
+    def cancel(self) -> None:
+        """End the run as SIGINT does, from any thread."""
+        self._loop.put(on.CancelAsked())
+
+    def renew(self, fresh: NewLeases) -> None:
+        """Use these leases from now on, from any thread; what is open stays open."""
+        self._leases.renew(fresh, lambda spec: lease_keep.keep(self._folder.root, spec))
+        self._stage.renew(fresh.leases)
+        log.info("new leases: %s", ", ".join(fresh.leases) or SOURCE)
+
     def work(self, first: Step) -> RunReport:
         """Everything from the first step to the end of the job."""
-        began, began_at = time.monotonic(), time.time()
+        began = time.monotonic()
         job, commands = first
-        self._remember(Job(job.plan, exit_code=self._history.past.exit_code), job)
+        self._job = job
+        note(self._journal, Job(job.plan, exit_code=self._history.past.exit_code), job)
         entered = began
         while True:
             for command in commands:
@@ -89,13 +128,15 @@ class Agent:
             event = self._loop.take()
             before = job
             job, commands = advance(job, event)
-            self._remember(before, job)
-            self._tell(before, job)
+            self._job = job
+            note(self._journal, before, job)
+            tell(self._reports, before, job)
             if job.phase is not before.phase:
                 now = time.monotonic()
                 spent = self._phases.get(before.phase.value, 0.0) + now - entered
                 self._phases[before.phase.value], entered = round(spent, 6), now
-        report = self._report(job, began_at, time.monotonic() - began)
+        self._stage.close()
+        report = self._report(job, time.monotonic() - began)
         self._journal.note(
             "ended", status=report.status, code=report.exit_code, settled=report.is_settled
         )
@@ -232,82 +273,91 @@ class Agent:
         return None
 
     def _release(self, name: str) -> on.Event:
-        mounted, report = self._stage.mounts[name], self._reports[name]
+        if name not in self._stage.mounts and (failed := self._take_over(name)) is not None:
+            return failed
+        mounted, report = self._stage.mounts.get(name), self._reports[name]
+        if mounted is None:
+            return on.MountReleased(name)
         report.counters = dict(mounted.counters())
+        # Asked before the release: it ends the mount, whoever serves it.
+        report.reason = mounted.trouble() or report.reason
         try:
             mounted.release(self._settings.release_seconds)
         except DatastoresError as error:
             return on.MountNotReleased(name, reason_of(error))
         return on.MountReleased(name)
 
+    def _take_over(self, name: str) -> on.Event | None:
+        """A mount whose agent was killed: cleared, and mounted again if something may be unsent.
+
+        None, or why that could not be done.
+        """
+        if not isinstance(self._references[name], OutputSpec):
+            from mount.fuse.device import repair
+
+            repair(str(self._paths[name]))
+            return None
+        match self._stage.mount(name):
+            case on.ReferenceFailed(reason=reason) | on.MountUnavailable(reason=reason):
+                return on.MountNotReleased(name, reason)
+        return None
+
     def _seal(self, name: str, job: Job) -> on.Event:
         one = self._references[name]
         if not self._is_mounted(name, job):
             return self._outputs[name].seal()
         assert isinstance(one, OutputSpec)
-        return seal_mounted(self._spec, one, self._stage.leash, self._settings.patience)
+        from mount.agent.mounted_result import seal_mounted
+
+        return seal_mounted(
+            self._spec, one, self._leases[name], self._stage.leash, self._settings.patience
+        )
+
+    def _reference_status(self, name: str) -> ReferenceStatus:
+        from datastores.contract.control_messages import ReferenceStatus
+
+        report, lease = self._reports[name], self._leases[name].spec
+        return ReferenceStatus(
+            name,
+            report.how,
+            report.state,
+            report.path,
+            report.files,
+            report.bytes,
+            lease.expires_at if lease is not None else None,
+        )
 
     def _is_mounted(self, name: str, job: Job) -> bool:
         ways = {one.name: one.way for one in job.plan.outputs}
         return ways[name] is Way.MOUNT and name not in job.fallen_back
 
     def _output(self, spec: OutputSpec, records: Path) -> Output:
+        # What sends files is loaded only where there are any to send.
+        from mount.agent.outputs import Output
+
         return Output(
             spec,
+            self._leases[spec.name],
             self._spec,
             self._paths[spec.name],
             records=records,
             journal=self._journal,
+            claims=self._claims,
             sent=self._history.sent.get(spec.name, {}),
             patience=self._settings.patience,
             quiet_seconds=self._settings.quiet_seconds,
             answer=lambda event: self._answer("upload", spec.name, event),
         )
 
-    def _remember(self, before: Job, job: Job) -> None:
-        """Write into the journal what a restarted agent must know."""
-        if None in before.pending and None not in job.pending and job.ending is None:
-            self._journal.note("source")
-        for name in sorted(job.ready - before.ready):
-            self._journal.note("ready", name=name)
-        for name in sorted(job.fallen_back - before.fallen_back):
-            self._journal.note("fell back", name=name)
-        for name in sorted(job.sealed - before.sealed):
-            self._journal.note("sealed", output=name)
-        if job.ending is not None and job.ending is not before.ending:
-            self._journal.note("ending", ending=job.ending.value)
-        if job.exit_code is not None and job.exit_code != before.exit_code:
-            self._journal.note("exited", code=job.exit_code)
-
-    def _tell(self, before: Job, job: Job) -> None:
-        """Say what a person wants to know, and keep the references' own reports."""
-        for trouble in job.troubles[len(before.troubles) :]:
-            log.error("%s", trouble.reason)
-            self._mark(trouble.name, "failed", trouble.reason)
-        for warning in job.warnings[len(before.warnings) :]:
-            log.warning("%s", warning.reason)
-            self._mark(warning.name, "missing" if warning.exit_code == 23 else None, warning.reason)
-        for name in job.ready - before.ready:
-            self._reports[name].state = "ready"
-        for name in job.uploaded - before.uploaded:
-            self._reports[name].state = "uploaded"
-        for name in job.sealed - before.sealed:
-            self._reports[name].state = "complete"
-        if job.ending is not before.ending and job.ending is not None:
-            log.warning("the run is ending early: %s", job.ending.value)
-
-    def _mark(self, name: str | None, state: str | None, reason: str) -> None:
-        if name is not None:
-            report = self._reports[name]
-            report.state, report.reason = state or report.state, reason
-
-    def _report(self, job: Job, started_at: float, seconds: float) -> RunReport:
+    def _report(self, job: Job, seconds: float) -> RunReport:
         for name, output in self._outputs.items():
             if not self._is_mounted(name, job):
                 self._reports[name].files = output.files
                 self._reports[name].bytes = output.total_bytes
             if self._reports[name].state in ("ready", "waiting"):
                 self._reports[name].state = "not kept"
+        for each in self._reports.values():
+            each.summarise()
         troubles, warnings = job.troubles, job.warnings
         outputs = set(self._outputs)
         return RunReport(
@@ -315,7 +365,7 @@ class Agent:
             status_of(job),
             exit_code_of(job),
             job.ending.value if job.ending else None,
-            started_at,
+            self._began_at,
             round(seconds, 6),
             dict(self._phases),
             [report for name, report in self._reports.items() if name not in outputs],

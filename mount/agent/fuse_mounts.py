@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from datastores.contract import LeaseSpec
 from datastores.storage.contract import Patience, Store
 from datastores.storage.open import open_store
 from datastores.storage.verbs import exists
 from mount.agent.mounting import MountWish
+from mount.agent.node_cache import cache_folder, open_node_cache
 from mount.agent.opening import credential_of
 from mount.cache import NodeCache
 from mount.errors import MountRefused, OutputFailed
@@ -24,19 +26,9 @@ from mount.fs.view import MountView
 from mount.fuse import device
 from mount.fuse.mounted import Mounted, mount
 from mount.fuse.options import MountOptions
+from mount.leases import RenewableLease, open_renewable
 
-CACHE_VARIABLE = "DATASTORES_CACHE"
-# Of the disk that holds the cache: jobs come and go, and the disk belongs to others as well.
-_QUOTA_SHARE, _RESERVE_SHARE = 0.5, 0.05
-
-
-def cache_folder() -> Path:
-    """The node's cache: `$DATASTORES_CACHE`, or this user's cache folder."""
-    given = os.environ.get(CACHE_VARIABLE)
-    if given:
-        return Path(given).expanduser().absolute()
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "datastores" / "files"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,17 +45,19 @@ class FuseMounter:
 
     def mount(self, wish: MountWish) -> FuseMount:
         device.repair(str(wish.at))
-        store = open_store(
-            wish.definition, credential_of(wish.definition, wish.lease), self.patience
-        )
+        lease = RenewableLease(wish.definition.name, wish.lease)
+        store = open_renewable(lease, lambda spec: self._open(wish, spec))
         try:
             _refuse_single_file(wish, store)
-            return self._mounted(wish, store)
+            return self._mounted(wish, store, lease)
         except BaseException:
             store.close()
             raise
 
-    def _mounted(self, wish: MountWish, store: Store) -> FuseMount:
+    def _open(self, wish: MountWish, spec: LeaseSpec | None) -> Store:
+        return open_store(wish.definition, credential_of(wish.definition, spec), self.patience)
+
+    def _mounted(self, wish: MountWish, store: Store, lease: RenewableLease) -> FuseMount:
         wish.at.mkdir(parents=True, exist_ok=True)
         view = MountView(
             read_only=not wish.is_writable, place=wish.place, owner=os.getuid(), group=os.getgid()
@@ -73,17 +67,11 @@ class FuseMounter:
         options = MountOptions(source=wish.definition.display, read_only=view.read_only)
         made = mount(files, str(wish.at), options=options)
         made.start()
-        return FuseMount(wish, made, files, store, spool)
+        return FuseMount(wish, made, files, store, spool, lease)
 
     @cached_property
     def _cache(self) -> NodeCache:
-        self.cache_at.mkdir(parents=True, exist_ok=True)
-        total = shutil.disk_usage(self.cache_at).total
-        return NodeCache.open(
-            self.cache_at,
-            quota_bytes=int(total * _QUOTA_SHARE),
-            reserve_bytes=int(total * _RESERVE_SHARE),
-        )
+        return open_node_cache(self.cache_at)
 
 
 def _refuse_single_file(wish: MountWish, store: Store) -> None:
@@ -100,6 +88,13 @@ class FuseMount:
     files: StoreFileSystem
     store: Store
     spool: Spool
+    lease: RenewableLease
+
+    def renew(self, lease: LeaseSpec) -> None:
+        self.lease.renew(lease)
+
+    def trouble(self) -> str | None:
+        return self.lease.trouble
 
     def release(self, bound_seconds: float) -> None:
         """Take the mount away, send what was written and not yet stored, name what was not."""
@@ -109,8 +104,13 @@ class FuseMount:
             if not self.mounted.wait(bound_seconds):
                 self.mounted.abort()
                 self.mounted.wait(bound_seconds)
-        left = [one for one in recover(self.spool, self.store) if one.outcome is not Outcome.STORED]
+        found = recover(self.spool, self.store)
         self.store.close()
+        for one in found:
+            if one.outcome is Outcome.UNFINISHED and one.size:
+                # Written by a script that was killed: nobody was promised that it is stored.
+                log.warning('"%s" was never closed; its %d bytes stay there', one.path, one.size)
+        left = [one for one in found if one.outcome in (Outcome.CONFLICT, Outcome.FAILED)]
         if left:
             names = ", ".join(f'"{one.key or one.path.name}"' for one in left[:5])
             raise OutputFailed(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datastores import keys
-from datastores.contract import InputSpec, QuerySpec, RowsSpec
-from datastores.errors import NotFound
+from datastores.contract import InputSpec, LeaseSpec, QuerySpec, RowsSpec
+from datastores.errors import CredentialError, DiskFull, NotFound, TransferFailed
 from datastores.storage.contract import Patience, Store
 from datastores.transfer import Options, Summary, Watcher, download
+from mount.agent.download_cache import DownloadCache
 from mount.agent.leash import Leash
 from mount.agent.opening import credential_of, opened
 from mount.agent.placement import aside_of, put_in_place
+from mount.leases import RenewableLease
 
 if TYPE_CHECKING:
     from datastores.storage.rows.query import Query
@@ -22,53 +24,99 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """How much an input turned out to be."""
+    """How much an input turned out to be, and where it came from."""
 
     files: int
     bytes: int
+    counters: Mapping[str, int | float] = field(default_factory=dict)
 
 
 def fetch_files(
     one: InputSpec,
+    lease: RenewableLease,
     path: Path,
     records: Path,
     leash: Leash,
     patience: Patience,
-    watcher: Watcher,
+    cache: DownloadCache | None,
+    watching: Callable[[], Watcher],
 ) -> Fetched:
     """The object at its path, or everything below the folder.
 
-    They gather in a hidden folder beside the path, where the next attempt finds them.
+    They gather in a hidden folder beside the path, where the next attempt finds them. What does
+    not fit on the disk beside the cache is fetched again after the cache has given way.
     """
+    with opened(one.definition, lease, leash, patience) as store:
+        if cache is None or not cache.serves(one.definition):
+            return _fetch_files(one, store, path, records, watching())
+        cached = cache.store(store, leash.check)
+        try:
+            fetched = _fetch_files(one, cached, path, records, watching())
+        except (TransferFailed, DiskFull) as error:
+            if not _is_full(error) or not cache.give_way():
+                raise
+            return _fetch_files(one, store, path, records, watching())
+    return replace(fetched, counters=cached.counters())
+
+
+def _is_full(error: TransferFailed | DiskFull) -> bool:
+    causes = (
+        [cause for _, cause in error.failures] if isinstance(error, TransferFailed) else [error]
+    )
+    return any(isinstance(cause, DiskFull) for cause in causes)
+
+
+def _fetch_files(
+    one: InputSpec, store: Store, path: Path, records: Path, watcher: Watcher
+) -> Fetched:
     place, aside = keys.parse_place(one.place), aside_of(path)
-    with opened(one.definition, one.lease, leash, patience) as store:
-        is_file = _is_file(store, place)
-        only = (keys.basename(place),) if is_file else None
-        summary = download(
-            store,
-            place,
-            aside,
-            strip=keys.parent(place) if is_file else place,
-            options=Options(only=only, records=records),
-            watcher=watcher,
-        )
-        if not summary.found:
-            _refuse_nothing(store, place)
-        complete = aside / keys.basename(place) if is_file else aside
-        put_in_place(complete, path, str(one.definition.name), overwrite=one.overwrite)
-        if is_file:
-            aside.rmdir()
+    is_file = _is_file(store, place)
+    only = (keys.basename(place),) if is_file else None
+    summary = download(
+        store,
+        place,
+        aside,
+        strip=keys.parent(place) if is_file else place,
+        options=Options(only=only, records=records),
+        watcher=watcher,
+    )
+    if not summary.found:
+        _refuse_nothing(store, place)
+    complete = aside / keys.basename(place) if is_file else aside
+    put_in_place(complete, path, str(one.definition.name), overwrite=one.overwrite)
+    if is_file:
+        aside.rmdir()
     return Fetched(*_counted(summary))
 
 
 def fetch_rows(
     one: RowsSpec,
+    lease: RenewableLease,
     path: Path,
     leash: Leash,
     patience: Patience,
     progress: Callable[[int, int], None],
 ) -> Fetched:
-    """The rows as a folder of Parquet files, which appears complete or not at all."""
+    """The rows as a folder of Parquet files, which appears complete or not at all.
+
+    What a database refuses is asked again from the start when a newer lease comes.
+    """
+    while True:
+        number, spec = lease.current(leash.check)
+        try:
+            return _fetch_rows(one, spec, path, leash, patience, progress)
+        except CredentialError as error:
+            lease.refused(number, error, leash.check)
+
+
+def _fetch_rows(
+    one: RowsSpec,
+    spec: LeaseSpec | None,
+    path: Path,
+    leash: Leash,
+    patience: Patience,
+    progress: Callable[[int, int], None],
+) -> Fetched:
     from datastores.storage.rows.engine import open_engine
     from datastores.storage.rows.parquet import download_rows
 
@@ -76,7 +124,7 @@ def fetch_rows(
         leash.check()
         progress(rows, size)
 
-    engine = open_engine(one.definition, credential_of(one.definition, one.lease), patience)
+    engine = open_engine(one.definition, credential_of(one.definition, spec), patience)
     try:
         files = download_rows(
             engine, query_of(one.query), path, overwrite=one.overwrite, progress=check

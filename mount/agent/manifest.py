@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from datastores import keys
+from mount.errors import OutputFailed
 
 NAME = "_manifest.json"
 VERSION = 1
@@ -45,3 +46,9 @@ def manifest_text(run_id: str, experiment: str, output: str, files: Iterable[Sen
         },
         indent=1,
     ).encode()
+
+
+def unsealed(name: str, why: str) -> str:
+    """The sentence for a result that nobody can tell to be complete."""
+    reason = f"its files are there, and its manifest is not: {why}; resume the run to write it"
+    return str(OutputFailed(name, reason))

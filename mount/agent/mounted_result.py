@@ -8,18 +8,20 @@ from datastores.errors import DatastoresError
 from datastores.storage.contract import Patience
 from datastores.storage.verbs import objects_below
 from mount.agent.leash import Abandoned, Leash
-from mount.agent.manifest import Sent, manifest_key, manifest_text
+from mount.agent.manifest import Sent, manifest_key, manifest_text, unsealed
 from mount.agent.opening import opened, reason_of
-from mount.agent.outputs import unsealed
+from mount.leases import RenewableLease
 from mount.lifecycle import events as on
 
 
-def seal_mounted(job: JobSpec, spec: OutputSpec, leash: Leash, patience: Patience) -> on.Event:
+def seal_mounted(
+    job: JobSpec, spec: OutputSpec, lease: RenewableLease, leash: Leash, patience: Patience
+) -> on.Event:
     """Names and sizes as the store lists them; checksums where the store knows them."""
     place = keys.parse_place(spec.place)
     key = manifest_key(place, None)
     try:
-        with opened(spec.definition, spec.lease, leash, patience) as store:
+        with opened(spec.definition, lease, leash, patience) as store:
             files = [
                 Sent(
                     keys.relative(info.key, place),
@@ -34,6 +36,6 @@ def seal_mounted(job: JobSpec, spec: OutputSpec, leash: Leash, patience: Patienc
             ]
             store.write(key, manifest_text(job.run_id, job.experiment, spec.name, files))
     except (DatastoresError, Abandoned) as error:
-        reason = reason_of(error, spec.definition, spec.lease) or "time ran out"
+        reason = reason_of(error) or "time ran out"
         return on.ManifestNotWritten(spec.name, unsealed(spec.name, reason))
     return on.ManifestWritten(spec.name)

@@ -34,6 +34,15 @@ class Mounted(Protocol):
         and what was written is still on the node.
         """
 
+    def renew(self, lease: LeaseSpec) -> None:
+        """Use this credential from now on, without closing what is open.
+
+        Never fails for the mount that is gone already.
+        """
+
+    def trouble(self) -> str | None:
+        """The sentence for a credential that failed the mount's readers; None if none did."""
+
     def counters(self) -> Mapping[str, int | float]:
         """What the mount did so far, for the data report."""
 

@@ -21,12 +21,14 @@ from datastores.transfer import Options, Overwrite, Silent, Source, upload
 from datastores.transfer.disk import explain
 from datastores.transfer.planning import Refuse
 from datastores.transfer.sources import Found, find_sources
+from mount.agent.claims import Claims
 from mount.agent.journal import Journal
 from mount.agent.leash import Abandoned, Leash
-from mount.agent.manifest import NAME, Sent, manifest_key, manifest_text
+from mount.agent.manifest import NAME, Sent, manifest_key, manifest_text, unsealed
 from mount.agent.opening import opened, reason_of
 from mount.agent.quiet import Quiet, is_written
 from mount.errors import OutputFailed
+from mount.leases import RenewableLease
 from mount.lifecycle import events as on
 
 log = logging.getLogger(__name__)
@@ -47,22 +49,26 @@ class Output:
     def __init__(
         self,
         spec: OutputSpec,
+        lease: RenewableLease,
         job: JobSpec,
         path: Path,
         *,
         records: Path,
         journal: Journal,
+        claims: Claims,
         sent: dict[str, Sent],
         patience: Patience,
         quiet_seconds: float,
         answer: Callable[[on.Event], None],
     ) -> None:
         self._spec = spec
+        self._lease = lease
         self._job = job
         self._path = path
         self._place = keys.parse_place(spec.place)
         self._records = records
         self._journal = journal
+        self._claims = claims
         self._patience = patience
         self._quiet = Quiet(quiet_seconds)
         self._answer = answer
@@ -100,10 +106,10 @@ class Output:
         name, spec = self._spec.name, self._spec
         text = manifest_text(self._job.run_id, self._job.experiment, name, self._sent.values())
         try:
-            with opened(spec.definition, spec.lease, self._leash, self._patience) as store:
+            with opened(spec.definition, self._lease, self._leash, self._patience) as store:
                 store.write(self._manifest_key(), text)
         except (Abandoned, DatastoresError) as error:
-            reason = reason_of(error, spec.definition, spec.lease) or "time ran out"
+            reason = reason_of(error) or "time ran out"
             return on.ManifestNotWritten(name, unsealed(name, reason))
         return on.ManifestWritten(name)
 
@@ -130,7 +136,7 @@ class Output:
                 break
             except Exception as error:  # noqa: BLE001  # the last pass tries again, and tells
                 pause = min(2 * pause, _LAST_PAUSE_SECONDS)
-                reason = reason_of(error, self._spec.definition, self._spec.lease)
+                reason = reason_of(error)
                 if reason != said:
                     said = reason
                     log.warning('output "%s" cannot be sent yet: %s', self._spec.name, reason)
@@ -138,7 +144,7 @@ class Output:
         self._answer(self._finished())
 
     def _finished(self) -> on.Event:
-        name, spec = self._spec.name, self._spec
+        name = self._spec.name
         try:
             if not os.path.lexists(self._path):
                 reason = f'the script left nothing at "{self._path}"'
@@ -149,7 +155,7 @@ class Output:
         except Abandoned:
             return on.OutputNotUploaded(name, self.out_of_time())
         except DatastoresError as error:
-            reason = self._failure(reason_of(error, spec.definition, spec.lease))
+            reason = self._failure(reason_of(error))
             return on.OutputNotUploaded(name, reason)
         except Exception as error:
             log.exception('output "%s" met a defect', name)
@@ -193,13 +199,16 @@ class Output:
         if not files:
             return
 
+        # From the first file on the place has one manifest, and one owner.
+        self._claims.claim(self._spec.name, self._spec.definition, [self._manifest_key(), *files])
+
         def written(info: ObjectInfo, size: int, md5: str | None) -> None:
             found = files.get(info.key)
             if found is not None:
                 self._note(found, size, md5, info.version)
 
         spec = self._spec
-        with opened(spec.definition, spec.lease, self._leash, self._patience, written) as store:
+        with opened(spec.definition, self._lease, self._leash, self._patience, written) as store:
             self._open_place(store)
             ours = [one for one in files.values() if spec.overwrite or one.name in self._sent]
             new = [one for one in files.values() if not (spec.overwrite or one.name in self._sent)]
@@ -263,7 +272,7 @@ class Output:
         if not gone:
             return
         spec = self._spec
-        with opened(spec.definition, spec.lease, self._leash, self._patience) as store:
+        with opened(spec.definition, self._lease, self._leash, self._patience) as store:
             for name in sorted(gone):
                 store.delete(keys.join(self._place, name))
                 self._journal.note("taken back", output=spec.name, name=name)
@@ -272,12 +281,6 @@ class Output:
 
     def _manifest_key(self) -> str:
         return manifest_key(self._place, None if self._path.is_dir() else self._path.name)
-
-
-def unsealed(name: str, why: str) -> str:
-    """The sentence for a result that nobody can tell to be complete."""
-    reason = f"its files are there, and its manifest is not: {why}; resume the run to write it"
-    return str(OutputFailed(name, reason))
 
 
 class _Taken(Silent):

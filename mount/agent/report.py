@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -22,6 +23,19 @@ class ReferenceReport:
     state: str = "waiting"
     reason: str | None = None
     counters: Mapping[str, int | float] = field(default_factory=dict)
+    # What the counters come to, as `mount.report` says it; of mounts and downloads.
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def summarise(self) -> None:
+        """Fill in the data report."""
+        if self.counters:
+            from mount.report import summarise
+
+            counted = dict(self.counters)
+            if self.how == "download":
+                # A job waits for the whole of a download, and reads all of it.
+                counted |= {"bytes_read": self.bytes, "blocked_seconds": self.seconds}
+            self.data = summarise(counted).as_dict()
 
 
 @dataclass(slots=True)

@@ -13,9 +13,10 @@ from typing_extensions import override
 
 from datastores.contract import JobSpec, Script, lay_out
 from datastores.secret import redact
-from datastores.transfer.disk import explain
 from mount.agent import lease_keep, process
 from mount.agent.agent import Agent
+from mount.agent.claims import refuse_shared_places
+from mount.agent.control import listening
 from mount.agent.environment import command_line, refuse_unnameable
 from mount.agent.journal import Journal
 from mount.agent.loop import signals_into
@@ -25,6 +26,7 @@ from mount.agent.run_folder import RunFolder, load_spec, open_folder, save_spec,
 from mount.agent.settings import MountFallback, Settings
 from mount.agent.source import refuse_missing
 from mount.errors import MountRefused, SpecRejected
+from mount.leases.table import LeaseTable
 from mount.lifecycle.advance import begin
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,8 @@ def run(spec: JobSpec, root: Path, settings: Settings | None = None) -> RunRepor
         try:
             save_spec(folder, spec)
         except OSError as error:
+            from datastores.transfer.disk import explain
+
             raise explain(error, str(folder.root), folder.spec.name) from error
         return _work(spec, folder, settings or Settings())
     finally:
@@ -79,8 +83,9 @@ def _work(spec: JobSpec, folder: RunFolder, settings: Settings) -> RunReport:
                 process.end_leftovers(history.process)
             refusal = _refusal(spec, settings)
             plan = plan_of(spec, can_mount=refusal is None)
-            agent = Agent(spec, folder, journal, history, paths, settings)
-            with signals_into(agent.put):
+            leases = LeaseTable(spec, late_seconds=settings.late_seconds)
+            agent = Agent(spec, folder, journal, history, paths, leases, settings)
+            with listening(folder.root, agent), signals_into(agent.put):
                 report = agent.work(begin(plan, history.past))
         finally:
             journal.close()
@@ -98,6 +103,7 @@ def _work(spec: JobSpec, folder: RunFolder, settings: Settings) -> RunReport:
 def _check(spec: JobSpec, working: PurePosixPath) -> dict[str, PurePosixPath]:
     """The paths of all references; what cannot work is refused before anything is fetched."""
     refuse_unnameable(spec)
+    refuse_shared_places(spec.outputs)
     refuse_missing(spec.source, spec.work.path if isinstance(spec.work, Script) else "")
     paths = lay_out(spec.references, working, absolute_paths=spec.absolute_paths)
     command_line(spec, paths)

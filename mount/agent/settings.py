@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from datastores.storage.contract import Patience
 from mount.agent.mounting import Mounter, NoMounter
+from mount.agent.node_cache import cache_folder
+from mount.leases.lease import LATE_SECONDS
 
 
 class MountFallback(enum.Enum):
@@ -27,9 +30,13 @@ class Settings:
     stdout: int = 1
     stderr: int = 2
     patience: Patience = field(default_factory=Patience)
+    # The folder of the node's cache, which downloads share with mounts; None does without.
+    cache_at: Path | None = field(default_factory=cache_folder)
     # How long a closed file of an output must stay as it is before it is sent.
     quiet_seconds: float = 1.0
     # How long to wait for the threads of transfers that were called off.
     abandon_seconds: float = 3.0
+    # How long after the end of a lease its renewal may come before requests fail.
+    late_seconds: float = LATE_SECONDS
     # How long the release of a mount may take.
     release_seconds: float = 60.0

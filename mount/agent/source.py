@@ -11,22 +11,29 @@ from datastores import keys
 from datastores.contract import FolderSource, SnapshotSource
 from datastores.contract.job import Source
 from datastores.storage.contract import Patience
-from datastores.transfer import Options, Overwrite, Watcher, download
 from mount.agent.leash import Leash
 from mount.agent.opening import opened
 from mount.agent.run_folder import RunFolder
 from mount.errors import SpecRejected
+from mount.leases import RenewableLease
 
 
 def stage_source(
-    source: Source, folder: RunFolder, leash: Leash, patience: Patience, watcher: Watcher
+    source: Source,
+    lease: RenewableLease,
+    folder: RunFolder,
+    leash: Leash,
+    patience: Patience,
 ) -> None:
     """Copy or fetch the files; what is there from an earlier attempt is replaced."""
     match source:
         case FolderSource(path=path):
             _copy(Path(path), folder, leash)
-        case SnapshotSource(definition=definition, place=given, lease=lease):
-            place = keys.parse_place(given)
+        case SnapshotSource(definition=definition, place=given):
+            from datastores.transfer import Options, Overwrite, download
+            from datastores.transfer.lines import Lines
+
+            place, watcher = keys.parse_place(given), Lines("source")
             options = Options(overwrite=Overwrite.ALWAYS, records=folder.root / "transfers")
             with opened(definition, lease, leash, patience) as store:
                 download(store, place, folder.work, strip=place, options=options, watcher=watcher)

@@ -37,7 +37,8 @@ class Past:
 def begin(plan: Plan, past: Past | None = None) -> Step:
     """A job's first step, or the first after a restart.
 
-    A script that was started is never started again; what it left on the disk is kept.
+    A script that was started is never started again; what it left on the disk is kept, and mounts
+    that its agent left are released.
     """
     past = past or Past()
     job = Job(plan, ready=past.ready, fallen_back=past.fallen_back, sealed=past.sealed)
@@ -46,7 +47,12 @@ def begin(plan: Plan, past: Past | None = None) -> Step:
         ending = past.ending
         if code is None:
             code, ending = _KILLED, ending or Ending.INTERRUPTED
-        return _flush(replace(job, exit_code=code, ending=ending))
+        left = frozenset(
+            one.name
+            for one in plan.references
+            if one.name in past.ready - past.sealed and _mounts(job, one.name)
+        )
+        return _flush(replace(job, exit_code=code, ending=ending, mounted=left))
     if plan.has_source and not past.has_source:
         return replace(job, pending=frozenset([None])), [do.StageSource()]
     return _stage(job)

@@ -8,40 +8,54 @@ from typing import TypeAlias
 from mount.lifecycle.events import Deadline
 
 
+# Making a frozen dataclass takes 0.5 ms, and commands and events were a tenth of an agent's start.
+# Equality and repr go by the class, so that these differ all the same.
 @dataclass(frozen=True, slots=True)
-class StageSource:
+class Bare:
+    """A command that says everything by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A command about one reference."""
+
+    name: str
+
+
+class StageSource(Bare):
     """Bring the source folder's files; `SourceReady` or `SourceFailed`."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class FetchInput:
+
+class FetchInput(Named):
     """Copy an input to its path; `ReferenceReady` or `ReferenceFailed`."""
 
-    name: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MountReference:
+class MountReference(Named):
     """Mount at the path; `ReferenceReady`, `ReferenceFailed` or `MountUnavailable`."""
 
-    name: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareOutput:
+class PrepareOutput(Named):
     """Make room for an output on the disk; `ReferenceReady` or `ReferenceFailed`."""
 
-    name: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AbandonStaging:
+class AbandonStaging(Bare):
     """Stop what prepares references; each of them still answers, and soon."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class StartProcess:
+
+class StartProcess(Bare):
     """Start the script; `ProcessStarted` or `ProcessRefused`, later `ProcessExited`."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,42 +73,40 @@ class SetDeadline:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class WatchOutput:
+class WatchOutput(Named):
     """Send files of an output as they are closed and quiet; no answer before `UploadOutput`."""
 
-    name: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class UploadOutput:
+class UploadOutput(Named):
     """Send the rest; `OutputUploaded`, `OutputMissing` or `OutputNotUploaded`."""
 
-    name: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AbandonUploads:
+class AbandonUploads(Bare):
     """Stop sending, manifests included; each of them still answers, and soon."""
 
-
-@dataclass(frozen=True, slots=True)
-class ReleaseMount:
-    """Take a mount away; `MountReleased` or `MountNotReleased`."""
-
-    name: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WriteManifest:
+class ReleaseMount(Named):
+    """Take a mount away, also one that a dead agent left; `MountReleased` or `MountNotReleased`."""
+
+    __slots__ = ()
+
+
+class WriteManifest(Named):
     """Seal an output; `ManifestWritten` or `ManifestNotWritten`."""
 
-    name: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Bare):
     """The job has ended; there is nothing more to answer."""
+
+    __slots__ = ()
 
 
 Command: TypeAlias = (

@@ -21,9 +21,31 @@ class Deadline(enum.Enum):
     FLUSH = "flush"
 
 
+# Bases instead of a dataclass for each: see `commands`.
 @dataclass(frozen=True, slots=True)
-class SourceReady:
+class Bare:
+    """An event that says everything by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An event about one reference."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """An event about one reference, and why."""
+
+    name: str
+    reason: str
+
+
+class SourceReady(Bare):
     """The source folder's files are in the working folder."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +56,10 @@ class SourceFailed:
     exit_code: int = 22
 
 
-@dataclass(frozen=True, slots=True)
-class ReferenceReady:
+class ReferenceReady(Named):
     """The path of an input or output can be used."""
 
-    name: str
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +71,16 @@ class ReferenceFailed:
     exit_code: int = 22
 
 
-@dataclass(frozen=True, slots=True)
-class MountUnavailable:
+class MountUnavailable(Explained):
     """A mount was refused, and copying may take its place."""
 
-    name: str
-    reason: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessStarted:
+class ProcessStarted(Bare):
     """The script runs."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +119,16 @@ class DeadlinePassed:
     deadline: Deadline
 
 
-@dataclass(frozen=True, slots=True)
-class OutputUploaded:
+class OutputUploaded(Named):
     """All of an output is in its store."""
 
-    name: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class OutputMissing:
+class OutputMissing(Explained):
     """The script left nothing at the output's path."""
 
-    name: str
-    reason: str
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,34 +140,28 @@ class OutputNotUploaded:
     exit_code: int = 23
 
 
-@dataclass(frozen=True, slots=True)
-class MountReleased:
+class MountReleased(Named):
     """A mount is gone, and what was written through it is in its store."""
 
-    name: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MountNotReleased:
+class MountNotReleased(Explained):
     """A mount is still there, or something written through it is not in its store."""
 
-    name: str
-    reason: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestWritten:
+class ManifestWritten(Named):
     """The output is sealed as complete."""
 
-    name: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestNotWritten:
+class ManifestNotWritten(Explained):
     """The output is there, and no reader can tell that it is complete."""
 
-    name: str
-    reason: str
+    __slots__ = ()
 
 
 Event: TypeAlias = (

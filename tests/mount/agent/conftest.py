@@ -16,10 +16,11 @@ from tests.servers.azurite import Azurite
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Folders for a store, a source and a run; leases are kept among them, too."""
+    """Folders for a store, a source and a run; leases and the node's cache are among them."""
     runtime = tmp_path / "runtime"
     runtime.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setenv("DATASTORES_CACHE", str(tmp_path / "node_cache"))
     return Bench.make(tmp_path)
 
 

@@ -55,6 +55,9 @@ class Gate:
         """Let everything pass, also what has waited."""
         self._open.set()
 
+    def looked_at(self, connection: int, piece: bytes) -> None:
+        """Told of everything a client sends, by its connection."""
+
     def _run(self, target: object, *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]  # a callable
         self._threads.append(thread)
@@ -75,6 +78,8 @@ class Gate:
     def _pass(self, source: socket.socket, target: socket.socket, is_request: bool) -> None:
         with contextlib.suppress(OSError):
             while piece := source.recv(1 << 16):
+                if is_request:
+                    self.looked_at(id(source), piece)
                 if is_request and not self._open.is_set():
                     self.reached.set()
                     self._open.wait()

@@ -55,6 +55,11 @@ def test_a_job_reads_and_writes_through_mounts(bench: Bench, mounter: FuseMounte
     report = run(spec, bench.run, Settings(mounter=mounter, mount_fallback=MountFallback.ERROR))
 
     assert report.exit_code == 0
+    read, written = report.inputs[0].data, report.outputs[0].data
+    # What is sent was written, and what is read was fetched once.
+    assert (written["bytes_written"], written["bytes_sent"]) == (10, 10)
+    assert (read["bytes_fetched"], read["requests"] > 0, read["hit_rate"]) == (9, True, 0.0)
+    assert read["blocked_seconds"] > 0
     assert (bench.store / "models" / "7" / "weights.txt").read_text() == "alpha beta"
     assert not (bench.store / "models" / "7" / "weights.tmp").exists()
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.mount.agent.jobs import Bench, Ended
+from tests.mount.agent.jobs import ROOT, Bench, Ended
 
 
 def test_fifty_mebibytes_of_output_arrive_whole(bench: Bench) -> None:
@@ -77,22 +77,35 @@ def test_thirty_two_jobs_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_the_script_starts_soon(
-    bench: Bench, record_property: Callable[[str, object], None]
-) -> None:
-    """An entry script with a download starts at most three seconds later than without an agent."""
-    bench.script("import time; print(time.time())")
+def test_the_agent_costs_little(bench: Bench) -> None:
+    """A job with a download takes at most thirty times the processor of a bare interpreter."""
+    bench.script("pass")
     spec = bench.spec(inputs=(bench.input("labels", "labels.csv"),), outputs=())
-    bare: list[float] = []
-    agent: list[float] = []
-    for index in range(3):
-        began = time.time()
-        script = [sys.executable, str(bench.source / "train.py")]
-        bare.append(float(subprocess.check_output(script)) - began)
-        began = time.time()
-        ended = bench.start(spec, "--folder", str(bench.root / f"run{index}")).end()
-        agent.append(float(ended.out) - began)
 
-    later = min(agent) - min(bare)
-    record_property("seconds_later", later)
-    assert later < 3
+    def agent(index: int) -> None:
+        assert bench.start(spec, "--folder", str(bench.root / f"run{index}")).end().code == 0
+
+    script = [sys.executable, str(bench.source / "train.py")]
+    # Both inflate alike on a machine that others use.
+    bare = min(_cpu(lambda: subprocess.check_call(script)) for _ in range(5))
+    through = min(_cpu(lambda index=index: agent(index)) for index in range(3))  # type: ignore[misc]  # a default is bound
+
+    assert through < 30 * bare
+
+
+def test_what_is_not_used_is_not_loaded() -> None:
+    """Before it has a job with such references the agent loads no engine, mount, cache or client."""
+    code = "import mount.agent.run, sys; print(*sys.modules)"
+    loaded = subprocess.check_output(
+        [sys.executable, "-c", code], text=True, timeout=60, cwd=ROOT
+    ).split()
+
+    unused = ("datastores.transfer", "mount.fs", "mount.fuse", "mount.daemon", "mount.cache.node")
+    assert [name for name in loaded if name.startswith(unused)] == []
+
+
+def _cpu(act: Callable[[], object]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    act()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

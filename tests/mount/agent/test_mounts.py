@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datastores.contract import InputMode, OutputMode
+from datastores.contract import InputMode, LeaseSpec, OutputMode
 from datastores.definitions import LocalFolder
 from mount.agent.mounting import MountWish
 from mount.agent.report import RunReport
@@ -26,6 +26,8 @@ class LinkMounter:
     loses: frozenset[str] = frozenset()
     mounted: set[str] = field(default_factory=set)
     wishes: list[MountWish] = field(default_factory=list)
+    renewed: dict[str, LeaseSpec] = field(default_factory=dict)
+    troubles: Mapping[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def refusal(self) -> str | None:
@@ -57,6 +59,13 @@ class LinkMount:
         self.wish.at.unlink(missing_ok=True)
         if self.wish.name in self.mounter.loses:
             raise OutputFailed(self.wish.name, "the store did not answer")
+
+    def renew(self, lease: LeaseSpec) -> None:
+        with self.mounter.lock:
+            self.mounter.renewed[self.wish.name] = lease
+
+    def trouble(self) -> str | None:
+        return self.mounter.troubles.get(self.wish.name)
 
     def counters(self) -> Mapping[str, int]:
         return {"reads": 7}

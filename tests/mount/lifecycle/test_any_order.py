@@ -230,3 +230,23 @@ def test_a_script_that_ignores_its_notice_is_killed() -> None:
         do.SignalProcess(signal.SIGKILL),
         do.SetDeadline(Deadline.KILL, KILL_SECONDS),
     ]
+
+
+@given(worlds(most=0), st.data())
+@settings(max_examples=100, deadline=None)
+def test_mounts_of_a_killed_agent_are_released(world: World, data: st.DataObject) -> None:
+    """After a restart behind the script's start each mount that was ready is released once."""
+    world.live()
+    crashed = data.draw(st.sampled_from(world.jobs))
+    past = _past_of(crashed)
+
+    again = replace(world, past=past, owed=[], deadlines=[], asked=[], told=[], jobs=[])
+    again.live()
+
+    if past.was_started:
+        ways = {one.name: one.way for one in world.plan.references}
+        left = sorted(
+            name for name in past.ready - past.fallen_back - past.sealed if ways[name] is Way.MOUNT
+        )
+        assert [one.name for one in again.commands(do.ReleaseMount)] == left  # type: ignore[union-attr]  # of that kind
+        assert not again.commands(do.MountReference)
