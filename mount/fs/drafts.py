@@ -37,7 +37,8 @@ class Drafts:
         draft = self.make(node, self._spool.begin(), base, exclusive)
         version = base.version if base else None
         for handle in node.handles:
-            if handle.content and base and handle.content.version != version:
+            read = handle.content or (handle.pin and handle.pin[1])
+            if read and base and read.version != version:
                 handle.is_detached = True
         node.draft = draft
         return draft
@@ -175,6 +176,8 @@ class Drafts:
         """Readers of the file see what was written: their next read opens the new version."""
         loose: list[Content] = []
         for handle in node.handles:
+            if not handle.is_detached:
+                handle.pin = None
             if handle.content and not handle.is_detached:
                 loose.append(handle.content)
                 handle.content = None

@@ -1,0 +1,36 @@
+"""File systems that die in this process, as if it had been killed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from mount.fs.revival import RevivableFileSystem
+from mount.fs.second_life import Held
+from tests.mount.fs.kernel import OpenFile
+
+
+def held_by_kernel(files: Iterable[OpenFile]) -> list[Held]:
+    """Open files as the adapter's own notes have them."""
+    return [
+        Held(one.opened.handle, one.inode, one.access, is_folder=False, is_backed=one.backed)
+        for one in files
+    ]
+
+
+def bury(fs: RevivableFileSystem) -> None:
+    """What the kernel does for a process that was killed: its threads end, its files close."""
+    fs._crew.shutdown(wait=True)
+    fs._notices.stop(10)
+    for node in fs._tree.table.nodes():
+        if node.draft:
+            os.close(node.draft.file.fd)
+    for content in list(fs._contents._open.values()):
+        if content.reader:
+            content.reader.close()
+        if content.cached:
+            content.cached.close()
+    for handle in fs._handles.all_files():
+        for one in (handle.content, handle.backing):
+            if one and one.cached:
+                one.cached.close()
