@@ -15,6 +15,7 @@ from benchmarks.mounts import compare as mounts
 from benchmarks.mounts.peers import DEFAULT_PEERS
 from benchmarks.mounts.peers import PEERS as MOUNT_PEERS
 from benchmarks.mounts.works import works
+from benchmarks.overhead import measure_overhead
 from benchmarks.peers.peer import Direction
 from benchmarks.peers.registry import PEERS
 from benchmarks.plot import draw
@@ -41,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plot.add_argument("results", type=Path)
     azurite = commands.add_parser("azurite", help="drive every peer against Azurite, unmeasured")
     azurite.add_argument("--peers", default=",".join(PEERS), help="%(default)s")
+    overhead = commands.add_parser(
+        "overhead", help="how much later a script starts through the agent"
+    )
+    overhead.add_argument("--runs", type=int, default=15, help="%(default)s")
     commands.add_parser("setup", help="find or fetch the tools, and stop")
     options = parser.parse_args(arguments)
     # Ended from outside, the processes and folders of a run must still be cleaned up.
@@ -50,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return compare_transfers(_wish(options, parser))
         case "mount":
             return mounts.compare_mounts(_mount_wish(options, parser))
+        case "overhead":
+            return measure_overhead(options.runs)
         case "azurite":
             return check_peers(_choose(parser, "peer", options.peers, tuple(PEERS)))
         case "plot":

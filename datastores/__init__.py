@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from datastores.runs import RunConfiguration as RunConfiguration
     from datastores.runs import ScriptRunConfig as ScriptRunConfig
     from datastores.secret import Secret as Secret
+    from datastores.submission import Pipeline as Pipeline
 
 # Loaded at first use, so that `import datastores` costs next to nothing.
 _HOMES = {
@@ -47,6 +48,7 @@ _HOMES = {
     "Experiment": "datastores.history.experiment",
     "InputPortBinding": "datastores.runs",
     "OutputPortBinding": "datastores.runs",
+    "Pipeline": "datastores.submission",
     "PipelineData": "datastores.runs",
     "PythonScriptStep": "datastores.runs",
     "Run": "datastores.history.run",
@@ -73,6 +75,7 @@ __all__ = [
     "Experiment",
     "InputPortBinding",
     "OutputPortBinding",
+    "Pipeline",
     "PipelineData",
     "PythonScriptStep",
     "Run",

@@ -415,6 +415,9 @@ def _parsed(record: RunRecord) -> RunRecord:
 def _timed(record: RunRecord) -> RunRecord:
     """The record with the moments its state means."""
     now = datetime.now(UTC)
+    if record.status is Status.STARTING:
+        # Gone on with after an end.
+        record = replace(record, ended=None)
     begins = record.status in (Status.RUNNING, Status.FINALIZING) and record.started is None
     ends = record.is_finished and record.ended is None
     return replace(

@@ -33,7 +33,7 @@ class Status(enum.StrEnum):
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing can follow."""
+        """Whether nothing follows by itself."""
         return self in FINISHED
 
 
@@ -54,11 +54,13 @@ _COURSE = (
 def may_follow(before: Status, after: Status) -> bool:
     """Whether a run may go from one state to the other; staying is always allowed.
 
-    A finished run stays finished. A run whose cancellation was asked for can only finish, or fall
+    A finished run stays finished, but one that failed or was canceled may be gone on with: what it
+    left undone is done then. A run whose cancellation was asked for can only finish, or fall
     silent; one that fell silent may be heard of again, anywhere on its way.
     """
     if before == after or before.is_finished:
-        return before == after
+        resumes = before is not Status.COMPLETED and after is Status.STARTING
+        return before == after or resumes
     if after.is_finished or after is Status.NOT_RESPONDING:
         return True
     if before is Status.NOT_RESPONDING:

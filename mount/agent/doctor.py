@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mount.fuse.device import HELPERS
+
 _GIB = 1 << 30
 _LOW_BYTES = 5 * _GIB
 # The kernel from which a mount hands whole files to the kernel and costs nothing to read.
@@ -60,7 +62,7 @@ def _device(fuse: Path) -> Finding:
 def _mounting_right() -> Finding:
     if os.geteuid() == 0:
         return Finding("right to mount", "root", is_good=True)
-    helper = shutil.which("fusermount3")
+    helper = next(filter(None, map(shutil.which, HELPERS)), None)
     if helper:
         cost = "mounts are not as fast as root's: large files that are cached are read through the agent"
         return Finding("right to mount", helper, is_good=True, cost=cost)

@@ -14,6 +14,7 @@ from datastores.contract import LeaseSpec
 from datastores.storage.contract import Patience, Store
 from datastores.storage.open import open_store
 from datastores.storage.verbs import exists
+from mount.adapters import Mounted, find_adapter, mount
 from mount.agent.mounting import MountWish
 from mount.agent.node_cache import cache_folder, open_node_cache
 from mount.agent.opening import credential_of
@@ -24,7 +25,6 @@ from mount.fs.recovery import Outcome, recover
 from mount.fs.spool import Spool
 from mount.fs.view import MountView
 from mount.fuse import device
-from mount.fuse.mounted import Mounted, mount
 from mount.fuse.options import MountOptions
 from mount.leases import RenewableLease, open_renewable
 
@@ -41,7 +41,8 @@ class FuseMounter:
 
     def refusal(self) -> str | None:
         with tempfile.TemporaryDirectory(prefix="datastores-trial-") as trial:
-            return device.why_not(trial)
+            found = find_adapter(trial)
+        return found if isinstance(found, str) else None
 
     def mount(self, wish: MountWish) -> FuseMount:
         device.repair(str(wish.at))

@@ -116,6 +116,12 @@ class Cache(Protocol):
         write to it again.
         """
 
+    def rename(self, old: CacheKey, new: CacheKey) -> bool:
+        """A complete file under another key, so that it is not fetched again; False if not here.
+
+        The caller knows that the bytes are the same. Whoever holds the old one keeps reading it.
+        """
+
     def forget(self, key: CacheKey) -> None:
         """Drop a file; whoever holds it keeps reading it."""
 

@@ -84,7 +84,7 @@ def _check_partial(
     filling = join_partial(shelf, key, name) if key else None
     if filling is None:
         charge = charge_of(stat, is_partial=True)
-        return shelf.room.drop(Entry(name, charge, 0, is_partial=True)), key, 0
+        return shelf.room.drop(Entry(name, charge, 0, is_partial=True)) > 0, key, 0
     try:
         damaged_blocks, read_bytes = filling.audit()
         return damaged_blocks > 0, key, read_bytes

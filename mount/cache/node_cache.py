@@ -125,6 +125,26 @@ class NodeCache:
         except OSError as error:
             return self._somebody_elses("adopt a file", key, name, error)
 
+    def rename(self, old: CacheKey, new: CacheKey) -> bool:
+        """The same bytes under another key, and no longer under the old one; False if not here.
+
+        The caller knows that they are the same. Only complete files move.
+        """
+        name = name_of(old)
+        held = self._open_complete(old, name)
+        if held is None:
+            return False
+        # Held meanwhile, so that it is not evicted to make room for itself.
+        with held:
+            if old == new or old.size != new.size:
+                return False
+            try:
+                self.adopt(new, self._shelf.layout.data(name), given=True).close()
+            except NoRoom:
+                return False
+        self.forget(old)
+        return True
+
     def forget(self, key: CacheKey) -> None:
         try:
             self._shelf.forget(name_of(key))
@@ -156,7 +176,7 @@ class NodeCache:
         freed = 0
         for entry in entries:
             try:
-                freed += entry.charge if self._shelf.room.drop(entry) else 0
+                freed += self._shelf.room.drop(entry)
             except OSError as error:
                 self._shelf.trouble.note("clear", error)
         return freed

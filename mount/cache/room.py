@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mount.cache import lease
 from mount.cache.census import take_census
-from mount.cache.eviction import Entry, plan_eviction
-from mount.cache.layout import HEAD_SUFFIX, MAP_SUFFIX, Layout, is_at, unlink_if_there
+from mount.cache.eviction import Entry, in_order_of_eviction, plan_eviction
+from mount.cache.layout import (
+    HEAD_SUFFIX,
+    MAP_SUFFIX,
+    Layout,
+    charge_of,
+    is_at,
+    unlink_if_there,
+)
 from mount.cache.ledger import Ledger, LedgerTorn, Numbers
 from mount.cache.trouble import Trouble
+
+# What a census remembers for the evictions after it: a few megabytes of memory.
+_MOST_KNOWN = 25_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,8 @@ class Room:
         self._refused_until = 0.0
         self._refused_bytes = 0
         self._is_open = True
+        # What the last census found oldest, in that order; of whoever holds the lock of `evicting`.
+        self._known: deque[Entry] = deque()
 
     def close(self) -> None:
         """Afterwards nothing more is written; files that were handed out may still be read."""
@@ -111,8 +124,11 @@ class Room:
         entries, counted = take_census(self._layout, self._clock_ns(), incoming)
         return entries, self.ledger.correct(counted, before)
 
-    def drop(self, entry: Entry) -> bool:
-        """Remove a file that nobody holds; False when somebody does, or it is gone already."""
+    def drop(self, entry: Entry, *, even_if_used: bool = True) -> int:
+        """Remove a file that nobody holds, and what that freed; 0 if it is held, or gone already.
+
+        With `even_if_used` False it also stays if it was used since the entry was made.
+        """
         top, suffix = (
             (self._layout.partial, MAP_SUFFIX)
             if entry.is_partial
@@ -122,22 +138,27 @@ class Room:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return False
+            return 0
         try:
-            if not lease.own(fd) or not is_at(os.fstat(fd), path):
-                return False
+            stat = os.fstat(fd)
+            was_used = min(stat.st_atime_ns, self._clock_ns()) > entry.used_ns
+            if not lease.own(fd) or not is_at(stat, path) or (was_used and not even_if_used):
+                return 0
             # Data before its head: data without a head would be unverifiable, a head alone is
             # swept up by a later census.
             os.unlink(path)  # noqa: PTH108  # text paths here
             unlink_if_there(path + suffix)
+            charge = charge_of(stat, is_partial=entry.is_partial)
         except FileNotFoundError:
-            return False
+            return 0
         finally:
             os.close(fd)
-        self.give(entry.charge, evictions=1)
-        return True
+        self.give(charge, evictions=1)
+        return charge
 
     def _evict_alone(self, charge: int, incoming: str) -> None:
+        if self._evict_known(charge):
+            return
         entries, numbers = self.recount(incoming)
         usage = numbers.used
         quota = self._limits.quota_bytes - charge
@@ -146,14 +167,47 @@ class Room:
             tried = {(entry.name, entry.is_partial) for entry in plan}
             usage -= sum(entry.charge for entry in plan if self._dropped(entry))
             entries = [entry for entry in entries if (entry.name, entry.is_partial) not in tried]
+        self._remember(entries)
 
-    def _dropped(self, entry: Entry) -> bool:
+    def _evict_known(self, charge: int) -> bool:
+        """Whether the oldest files of the last census made room, without another one.
+
+        A file that was used since stays; all that came since is younger, so this is the order that
+        a new census would find.
+        """
+        if not self._known:
+            return False
+        spare = self._limits.slack_bytes // 16
+        freed = 0
         try:
-            return self.drop(entry)
+            excess = self._excess(charge)
+            while self._known and freed < excess + spare:
+                freed += self._dropped(self._known.popleft(), even_if_used=False)
+            return self._excess(charge) <= 0
+        except LedgerTorn:
+            return False
+
+    def _excess(self, charge: int) -> int:
+        """How many bytes too many there would be on the disk."""
+        over_quota = self.ledger.read().used + charge - self._limits.quota_bytes
+        return max(over_quota, self._limits.reserve_bytes + charge - self._free_bytes())
+
+    def _remember(self, entries: Iterable[Entry]) -> None:
+        self._known.clear()
+        left = self._limits.quota_bytes // 4
+        for entry in in_order_of_eviction(entries)[:_MOST_KNOWN]:
+            if left <= 0:
+                return
+            left -= entry.charge
+            self._known.append(entry)
+
+    def _dropped(self, entry: Entry, *, even_if_used: bool = True) -> int:
+        try:
+            return self.drop(entry, even_if_used=even_if_used)
         except OSError as error:
             # One file that cannot be removed must not keep the others.
             self._trouble.note("evict", error)
-            return False
+            return 0
 
     def _plan(self, entries: list[Entry], usage: int, quota: int, reserve: int) -> Sequence[Entry]:
         """What must go, and as much more as the slack allows, which spares the next census."""

@@ -58,6 +58,8 @@ class Draft:
         self.sending: dict[int, Piece] = {}
         self.sent_key: str | None = None
         self.punched = Extents()
+        # Key and time of the note that lies beside the spool file.
+        self.noted: tuple[str, int | None] | None = None
 
     @property
     def is_dirty(self) -> bool:

@@ -17,6 +17,7 @@ ERRNO: dict[type[BaseException], int] = {
     errors.CredentialError: errno.EACCES,
     errors.Unsupported: errno.ENOTSUP,
     errors.NameRejected: errno.EINVAL,
+    errors.CredentialExpired: errno.EKEYEXPIRED,
     errors.DatastoresError: errno.EIO,
     NoRoom: errno.ENOSPC,
     NotImplementedError: errno.ENOTSUP,

@@ -94,7 +94,8 @@ class Files:
             return self._vanished(node, key, since)
         with self._tree.lock:
             if not node.is_local and not self._tree.changes.touched(key, since):
-                self._tree.update(node, replace(fact, kind=node.kind), self._tree.fresh_until())
+                newer = replace(fact, kind=node.kind)
+                self._tree.settle(self._tree.update(node, newer, self._tree.fresh_until()))
             return self._tree.entry(node)
 
     def setattr(self, inode: int, change: Change, *, wait: bool) -> Entry:

@@ -150,13 +150,14 @@ class Opening:
             with self._tree.lock:
                 if node.draft:
                     return self._add_handle(node, access, None, append=False)
+                self._refuse_gone(node)
                 key, fact = self._tree.table.key(node), self._fresh_fact(node)
             content = fact and self._contents.here(key, fact)
             if not content and not wait:
                 raise WouldWait
             content = content or self._fetch(node, key, fact)
             with self._tree.lock:
-                if node.draft is None:
+                if node.draft is None and not self._tree.table.is_gone(node):
                     return self._add_reader(node, access, content)
             self._contents.let_go(content)  # a writer was quicker
         raise refusal(errno.EAGAIN, node.name)
@@ -184,7 +185,7 @@ class Opening:
         with self._tree.lock:
             if not node.is_local:
                 until = self._tree.fresh_until()
-                self._tree.update(node, fact, until)
+                self._tree.settle(self._tree.update(node, fact, until))
 
     def _forget_name(self, node: Node) -> None:
         with self._tree.lock:
@@ -199,6 +200,7 @@ class Opening:
                 opened = self._join_draft(node, access, truncate=truncate, append=append)
                 if opened:
                     return opened
+                self._refuse_gone(node)
                 key, fact = self._tree.table.key(node), self._fresh_fact(node)
                 if truncate:
                     draft = self._drafts.begin(node, None)
@@ -273,9 +275,14 @@ class Opening:
         node = self._tree.table.at(inode)
         if node.kind is Kind.FOLDER:
             raise refusal(errno.EISDIR, node.name)
-        if self._tree.table.is_gone(node) and node.draft is None:
-            raise refusal(errno.ESTALE, node.name)
+        if node.draft is None:
+            self._refuse_gone(node)
         return node
+
+    def _refuse_gone(self, node: Node) -> None:
+        """Whoever opens by number looks the name up again then; the file there may be another."""
+        if self._tree.table.is_gone(node):
+            raise refusal(errno.ESTALE, node.name)
 
     def _refuse_read_only(self) -> None:
         if self._tree.view.read_only:

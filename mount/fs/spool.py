@@ -63,12 +63,14 @@ class SpoolFile:
     def describe(self, note: Note) -> None:
         """Say where the bytes belong, so that they can be sent after a crash."""
         text = json.dumps({name: getattr(note, name) for name in note.__slots__}).encode()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        fd = os.open(self.note_path, flags, 0o600)
+        aside = self.path.with_suffix(".note-new")
         try:
-            os.write(fd, text)
-        finally:
-            os.close(fd)
+            aside.write_bytes(text)
+            # An older note stays good until this one is whole.
+            aside.rename(self.note_path)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
 
     def settle(self) -> None:
         """The bytes reached the store: nothing is left to recover."""

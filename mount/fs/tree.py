@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from datastores.errors import NotFound
@@ -158,24 +159,39 @@ class Tree:
             node = self.table.add(parent, name, fact.kind, key)
         elif node.is_local:
             return node
-        self.update(node, fact, until)
         if parent.names is not None:
             parent.names.add(name)
-        return node
+        return self.update(node, fact, until)
 
-    def update(self, node: Node, fact: Fact, until: float) -> None:
-        """The store says this of a node that has no draft; lock held."""
+    def update(self, node: Node, fact: Fact, until: float) -> Node:
+        """The store says this of a node that has no draft; the node that has the name now; lock held.
+
+        An object that another client replaced while it is open here gets a node of its own: the
+        kernel keeps pages by inode, and the readers of the old version would read the new one's.
+        """
         before = node.fact
         changed = before is not None and (before.version, before.size) != (fact.version, fact.size)
         if before and not changed and before.modified_ns is not None:
             # A listing may not carry the time that the writer gave; the first answer stays.
-            fact = Fact(fact.kind, fact.size, fact.version, before.modified_ns)
+            fact = replace(fact, modified_ns=before.modified_ns)
+        if changed and node.parent and any(handle.content or handle.pin for handle in node.handles):
+            node = self._successor(node, node.parent)
         node.fact = fact
         node.fresh_until = until
         if changed:
             node.modified_ns = None
             if node.lookups:
                 self.notices.forget_data(node.inode)
+        return node
+
+    def _successor(self, node: Node, parent: Node) -> Node:
+        parent.pins += 1
+        self.table.detach(node)
+        new = self.table.add(parent, node.name, node.kind)
+        parent.pins -= 1
+        new.permissions, new.owner, new.group = node.permissions, node.owner, node.group
+        self.notices.forget_name(parent.inode, os.fsencode(node.name))
+        return new
 
     def must_fit(self, key: str) -> None:
         """Refuse a name now whose file could never be stored."""
@@ -216,9 +232,11 @@ class Tree:
         self.facts.put(key, ABSENT, time.monotonic() + self.view.absent_seconds)
         if parent.names is not None:
             parent.names.discard(name)
-        if parent is not self.table.root and not self.store.features.real_folders:
-            # Without its last file the store has no folder; here it stays until it is removed.
-            parent.kept = True
+        above: Node | None = parent
+        while above and above is not self.table.root and not self.store.features.real_folders:
+            # Without its last file the store has no folder, nor those above; here they stay.
+            above.kept = True
+            above = above.parent
 
     def now(self) -> float:
         return time.monotonic()

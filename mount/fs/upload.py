@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
@@ -17,6 +18,8 @@ from mount.fs.draft import Draft
 from mount.fs.facts import MTIME, spell_mtime
 from mount.fs.spool import SpoolBody, read_padded
 from mount.fs.view import MountView
+
+log = logging.getLogger(__name__)
 
 ID_LENGTH = 32
 # Shorter ids than these could meet by chance.
@@ -35,15 +38,19 @@ class Uploads:
 
     def store_draft(self, draft: Draft, key: str, modified_ns: int | None) -> ObjectInfo:
         """Make the draft the object under this key; on failure its bytes stay in the spool."""
-        draft.file.describe(draft.note(self.store.identity, key, modified_ns))
+        is_noted = self._describe(draft, key, modified_ns)
         try:
             info, generation = self._send(draft, key, self._metadata(modified_ns))
         except BaseException:
             self.counters.add("failed_uploads")
+            if not is_noted:
+                self._describe(draft, key, modified_ns)
             draft.file.harden()
             raise
         draft.stored(generation, Content(key, info.version, info.size))
-        draft.file.settle()
+        with draft.lock:
+            draft.noted = None
+            draft.file.settle()
         return info
 
     def stream(self, draft: Draft, key: str) -> bool:
@@ -76,6 +83,17 @@ class Uploads:
     def fill(self, draft: Draft, start: int, end: int) -> None:
         draft.fill(start, end, self.contents.read_exactly)
 
+    def _describe(self, draft: Draft, key: str, modified_ns: int | None) -> bool:
+        """Write down where the bytes belong; a disk that is full does not keep them from the store."""
+        with draft.lock:
+            draft.noted = (key, modified_ns)
+            try:
+                draft.file.describe(draft.note(self.store.identity, key, modified_ns))
+            except OSError as error:
+                draft.noted = None
+                log.warning("the note of %s cannot be written: %s", draft.file.path, error)
+        return draft.noted is not None
+
     def _ready_blocks(self, draft: Draft) -> list[Piece]:
         whole_end = next((end for start, end in draft.have if start == 0), 0)
         ready: list[Piece] = []
@@ -104,24 +122,34 @@ class Uploads:
                     if done:
                         draft.sent[piece.start] = piece
                         self.counters.add("bytes_sent", piece.end - piece.start)
+                        # Before anybody sees that nothing is on its way.
+                        with contextlib.suppress(OSError):  # no holes, or no note: it stays
+                            self._free_disk(draft)
                 draft.lock.notify_all()
-        self._free_disk(draft)
 
     def _free_disk(self, draft: Draft) -> None:
-        """Drop the oldest sent blocks from the disk while the file takes too much of it.
+        """Drop the oldest sent blocks from the disk while the file takes too much of it; lock held.
 
         The first block stays: headers are written last.
         """
-        with draft.lock:
-            excess = draft.file.disk_bytes - self.view.spool_bytes
-            for piece in sorted(draft.sent.values(), key=lambda piece: piece.start):
-                if excess <= 0:
-                    return
-                if piece.start and not draft.punched.touches(piece.start, piece.end):
-                    with contextlib.suppress(OSError):  # a file system without holes: it stays
-                        draft.file.punch(piece.start, piece.end)
-                        draft.punched.add(piece.start, piece.end)
-                        excess -= piece.end - piece.start
+        excess = draft.file.disk_bytes - self.view.spool_bytes
+        for piece in sorted(draft.sent.values(), key=lambda piece: piece.start):
+            if excess <= 0:
+                return
+            if piece.start and not draft.punched.touches(piece.start, piece.end):
+                self._punch(draft, piece)
+                excess -= piece.end - piece.start
+
+    def _punch(self, draft: Draft, piece: Piece) -> None:
+        draft.punched.add(piece.start, piece.end)
+        try:
+            if draft.noted:
+                # `recover` must not take the hole for zeros.
+                draft.file.describe(draft.note(self.store.identity, *draft.noted))
+            draft.file.punch(piece.start, piece.end)
+        except OSError:
+            draft.punched.remove(piece.start, piece.end)
+            raise
 
     def _send(
         self, draft: Draft, key: str, metadata: Mapping[str, str] | None
@@ -191,7 +219,14 @@ class Uploads:
         )
         self.counters.add("blocks_reused", sum(piece.id is not None for piece in plan))
         self.counters.add("requests")
-        return staging.commit(key, ids, only_if=condition, metadata=metadata)
+        try:
+            return staging.commit(key, ids, only_if=condition, metadata=metadata)
+        except (AlreadyExists, PreconditionFailed):
+            # An answer may have been lost. New ids are random, so an object of these is ours.
+            info = self.store.stat(key)
+            if info.size != size or [block.id for block in staging.committed(key)] != ids:
+                raise
+            return info
 
     def _blocks_of_base(
         self, staging: Staging, draft: Draft, key: str, size: int

@@ -1,11 +1,19 @@
-"""The decision what goes, without a disk."""
+"""What goes when room is needed: the decision, and what it costs to know."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mount.cache.contract import CacheKey
 from mount.cache.eviction import AGE_STEP_NS, Entry, in_order_of_eviction, plan_eviction
+from mount.cache.node_cache import NodeCache
+from mount.cache.room import Limits
+from tests.mount.cache.content import content, key_for
 
 ENTRIES = st.lists(
     st.builds(
@@ -70,3 +78,76 @@ def test_partial_files_go_before_complete_ones_of_their_age(entries: list[Entry]
 def test_nothing_goes_while_there_is_room(entries: list[Entry], room: int, more: int) -> None:
     """Usage at the quota and free space at the reserve are allowed."""
     assert plan_eviction(entries, room, room + more, room + more, room) == []
+
+
+# Listings of folders are counted by the interpreter itself, in a process of its own.
+COUNTING = """
+import sys
+from pathlib import Path
+from mount.cache.contract import CacheKey
+from mount.cache.node_cache import NodeCache
+listings = 0
+def count(event, arguments):
+    global listings
+    listings += event == "os.scandir"
+sys.addaudithook(count)
+cache = NodeCache.open(Path(sys.argv[1]), quota_bytes=400 * 12288, reserve_bytes=0)
+for number in range(400):
+    cache.put(CacheKey("s", str(number), "v", 1000), b"x" * 1000).close()
+before = listings
+for number in range(400, 800):
+    cache.put(CacheKey("s", str(number), "v", 1000), b"x" * 1000).close()
+censuses = (listings - before) / 513
+there = [number for number in range(800) if cache.find(CacheKey("s", str(number), "v", 1000))]
+cache.close()
+print(censuses, min(there), max(there), len(there) > 360)
+"""
+
+
+def test_a_census_serves_many_evictions(tmp_path: Path) -> None:
+    """A whole turnover of a full cache lists its folders a handful of times, and the oldest go."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", COUNTING, str(tmp_path)],
+        cwd=Path(__file__).parents[3],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    censuses, oldest, newest, is_full = done.stdout.split()
+
+    assert float(censuses) < 8
+    assert (newest, is_full) == ("799", "True")
+    assert int(oldest) >= 350
+
+
+def test_a_file_used_since_the_census_stays(tmp_path: Path) -> None:
+    """What was read after the census that found it old is not evicted by it."""
+    now = [10**18]
+    cache = NodeCache.open(
+        tmp_path,
+        quota_bytes=40 * 12288,
+        reserve_bytes=0,
+        clock=lambda: now[0],
+        limits=Limits(0, 0, touch_seconds=0.0),
+    )
+    keys = [key_for(number, 1000) for number in range(60)]
+    for key in keys[:41]:  # the last one takes the census
+        now[0] += 10**9
+        cache.put(key, content(key)).close()
+    survivor = next(key for key in keys if is_here(cache, key))
+    for key in keys[41:]:
+        now[0] += 10**9
+        assert is_here(cache, survivor)
+        cache.put(key, content(key)).close()
+
+    assert is_here(cache, survivor)
+    assert not is_here(cache, keys[4])
+    cache.close()
+
+
+def is_here(cache: NodeCache, key: CacheKey) -> bool:
+    held = cache.find(key)
+    if held:
+        held.close()
+    return held is not None

@@ -479,3 +479,32 @@ def test_many_threads_fill_one_file(cache: NodeCache) -> None:
     filling.close()
 
     assert wrong == []
+
+
+@pytest.mark.parametrize("size", [1, 5000, 3 * SMALLEST_BLOCK_BYTES + 1])
+def test_renamed_file_is_found_under_its_new_key_only(cache: NodeCache, size: int) -> None:
+    """After a rename the bytes are found under the new key, sound and charged once."""
+    old = key_for(1, size)
+    new = replace(old, key="elsewhere", version="v2")
+    cache.put(old, content(old)).close()
+    reader = cache.find(old)
+    before = cache.status().bytes
+
+    assert cache.rename(old, new)
+
+    found = cache.find(new)
+    assert found
+    assert reader
+    assert (whole(found), whole(reader), cache.find(old)) == (content(old), content(old), None)
+    assert (cache.status().bytes, cache.verify().damaged) == (before, ())
+
+
+def test_what_is_not_here_cannot_be_renamed(cache: NodeCache) -> None:
+    """A rename of a missing file, or to another size, changes nothing and says so."""
+    old = key_for(1, 100)
+    cache.put(old, content(old)).close()
+
+    assert not cache.rename(key_for(2, 100), key_for(3, 100))
+    assert not cache.rename(old, key_for(3, 101))
+    assert not cache.rename(old, old)
+    assert is_there(cache, old)
