@@ -93,6 +93,10 @@ class FactCache:
         for known in [k for k in self._facts if k == key or k.startswith(key + "/")]:
             del self._facts[known]
 
+    def absent(self) -> list[str]:
+        """What is known not to exist."""
+        return [key for key, (fact, _) in self._facts.items() if fact is ABSENT]
+
     def clear(self) -> None:
         self._facts.clear()
 

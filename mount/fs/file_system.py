@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
+from datastores.keys import basename, parent
 from datastores.storage.contract import Store
 from mount.cache.contract import Cache
 from mount.fs.contents import Contents
-from mount.fs.contract import Access, Change, Child, Entry, Kernel, Opened, Space
+from mount.fs.contract import Access, Change, Child, Entry, Kernel, Kind, Opened, Space
 from mount.fs.counters import Counters, Counts
 from mount.fs.drafts import Drafts
 from mount.fs.files import Files
@@ -79,8 +80,18 @@ class StoreFileSystem:
     def refresh(self) -> None:
         """Believe nothing the store said before now."""
         with self._tree.lock:
+            nodes = self._tree.table.nodes()
+            absent, folders = self._tree.facts.absent(), {}
+            if absent:
+                folders = {
+                    self._tree.table.key(node): node for node in nodes if node.kind is Kind.FOLDER
+                }
+            for key in absent:
+                folder = folders.get(parent(key))
+                if folder:
+                    self._notices.forget_name(folder.inode, os.fsencode(basename(key)))
             self._tree.facts.clear()
-            for node in self._tree.table.nodes():
+            for node in nodes:
                 node.fresh_until = 0.0
                 node.names = None
                 if node.parent:

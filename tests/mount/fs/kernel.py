@@ -107,13 +107,14 @@ class KernelInMiniature:
         self.lookups: Counter[int] = Counter()
         self.files: set[int] = set()
         self.forgotten_data: list[int] = []
+        self.forgotten_names: list[tuple[int, bytes]] = []
         self.waits = 0
 
     def forget_data(self, inode: int) -> None:
         self.forgotten_data.append(inode)
 
     def forget_name(self, folder: int, name: bytes) -> None:
-        """Nothing is remembered."""
+        self.forgotten_names.append((folder, name))
 
     def asking(self, call: Callable[[bool], T]) -> T:
         """First without waiting, then as a pool thread would."""

@@ -156,6 +156,19 @@ def test_object_deleted_under_an_open_large_file(mount_it: MountIt) -> None:
             file.read(10, 7 * MIB)
 
 
+def test_names_looked_up_in_vain_are_told_to_the_kernel(mounted: Mounted) -> None:
+    """After a refresh the kernel asks again for names that it knew not to exist."""
+    put(mounted, "d/x", b"x")
+    folder = mounted.kernel.stat("d").inode
+    with pytest.raises(FileNotFoundError):
+        mounted.kernel.stat("d/later")
+
+    mounted.fs.refresh()
+    mounted.fs.stop()
+
+    assert (folder, b"later") in mounted.kernel.forgotten_names
+
+
 def test_new_version_is_told_to_the_kernel(mounted: Mounted) -> None:
     """When a lookup finds another version, the kernel is told to drop what it has of the old."""
     put(mounted, "x", b"old")
