@@ -16,7 +16,7 @@ from datastores.storage.open import open_store
 from datastores.storage.verbs import exists
 from mount.adapters import Mounted, find_adapter, mount
 from mount.agent.mounting import MountWish
-from mount.agent.node_cache import cache_folder, open_node_cache
+from mount.agent.node_cache import open_node_cache
 from mount.agent.opening import credential_of
 from mount.cache import NodeCache
 from mount.errors import MountRefused, OutputFailed
@@ -27,6 +27,7 @@ from mount.fs.view import MountView
 from mount.fuse import device
 from mount.fuse.options import MountOptions
 from mount.leases import RenewableLease, open_renewable
+from mount.places import cache_folder
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from datastores.storage.contract import Patience
 from mount.agent.mounting import Mounter, NoMounter
-from mount.agent.node_cache import cache_folder
 from mount.leases.lease import LATE_SECONDS
+from mount.places import cache_folder
 
 
 class MountFallback(enum.Enum):

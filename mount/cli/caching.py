@@ -111,8 +111,9 @@ def verify_command(cache_at: Path | None, as_json: bool) -> int:
 @contextmanager
 def _opened(cache_at: Path | None) -> Iterator[NodeCache]:
     from mount.cache import NodeCache
-    from mount.daemon.orders import CacheWish, cache_folder
+    from mount.daemon.orders import CacheWish
     from mount.errors import CacheBroken
+    from mount.places import cache_folder
 
     folder = (cache_at or cache_folder()).absolute()
     if not folder.is_dir():

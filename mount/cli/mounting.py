@@ -81,7 +81,8 @@ def mount_command(
     from mount.cli.sources import find_source
     from mount.daemon.home import Home, default_home
     from mount.daemon.launch import ensure_daemon
-    from mount.daemon.orders import CacheWish, cache_folder
+    from mount.daemon.orders import CacheWish
+    from mount.places import cache_folder
 
     at = absolute(folder)
     _refuse_hiding(at)

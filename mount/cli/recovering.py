@@ -28,8 +28,8 @@ def recover_command(folder: Path | None, dry_run: bool, as_json: bool) -> int:
     use are theirs and are left out. What somebody else changed in the store meanwhile stays here
     and is named.
     """
-    from mount.daemon.orders import spool_folder
     from mount.daemon.spools import send_unsent, spools_below, unsent
+    from mount.places import spool_folder
 
     spools = [folder.absolute()] if folder else spools_below(spool_folder())
     rows = [

@@ -91,9 +91,9 @@ def daemon_command(
     """
     from mount.daemon import memory
     from mount.daemon.home import Home, default_home
-    from mount.daemon.orders import spool_folder
     from mount.daemon.serve import Inherited, Settings, serve
     from mount.daemon.systemd import unit
+    from mount.places import spool_folder
 
     if print_unit:
         click.echo(unit(), nl=False)

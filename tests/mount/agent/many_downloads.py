@@ -14,8 +14,8 @@ from datastores.transfer import Silent
 from mount.agent.download_cache import DownloadCache
 from mount.agent.inputs import fetch_files
 from mount.agent.leash import Leash
-from mount.agent.node_cache import cache_folder
 from mount.leases import RenewableLease
+from mount.places import cache_folder
 
 
 def main(spec_path: str, folder: str, jobs: str) -> None:
