@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datastores.catalog.home import DATA_FOLDERS, VAULT_KEY_FILE, embedded_folder
+from datastores.catalog.home import DATA_FOLDERS, VAULT_KEY_FILE, embedded_folder, make_writable
 from datastores.catalog.registration import validate
 from datastores.credentials.choose import choose_storage_credential
 from datastores.credentials.kinds import Anonymous
@@ -38,6 +38,8 @@ def create_workspace(
     identifier = str(uuid.uuid4())
     name = WorkspaceName.parse(workspace.name)
     folder = embedded_folder(name, workspace.registry_place)
+    if workspace.is_embedded or not storage_account:
+        make_writable(folder, ", or give one as folder= (--folder)")
     if storage_account:
         account = storage_account.rstrip("/").rpartition("/")[2]  # a name or an ARM id
         stores = plan_account_stores(identifier, account, storage_endpoint)

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from datastores.errors import ConfigRejected
 from datastores.names import WorkspaceName
 
 HOME_VARIABLE = "DATASTORES_HOME"
@@ -23,7 +24,31 @@ def home() -> Path:
     if given:
         return Path(given).expanduser().absolute()
     data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "datastores"
+    return (Path(data) if data else _user_folder() / ".local" / "share") / "datastores"
+
+
+def _user_folder() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise ConfigRejected(
+            "home folder", f"this user has none; set {HOME_VARIABLE} to a folder"
+        ) from error
+
+
+def make_writable(folder: Path, remedy: str = "") -> None:
+    """Make a folder that must be written to; the error says how to choose another place."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        why = "" if os.access(folder, os.W_OK | os.X_OK) else "Permission denied"
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why:
+        raise ConfigRejected(
+            str(folder),
+            f"this folder cannot be written to ({why}); "
+            f"set {HOME_VARIABLE} to a folder that can{remedy}",
+        )
 
 
 def workspace_folder(name: WorkspaceName) -> Path:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from datastores.catalog.home import home
+from datastores.catalog.home import home, make_writable
 from datastores.secret import redact
 from datastores.transfer.options import Options, Overwrite
 from datastores.transfer.watcher import Silent, Watcher
@@ -28,7 +28,13 @@ def azureml_options(overwrite: bool, target: Path | None = None) -> Options:
     policy = Overwrite.ALWAYS if overwrite else Overwrite.SKIP_EXISTING
     if target is None:
         return Options(overwrite=policy)
-    return Options(overwrite=policy, records=notes_for(target))
+    return Options(overwrite=policy, records=writable_notes_for(target))
+
+
+def writable_notes_for(local: Path) -> Path:
+    """The same, for those who cannot go on without notes."""
+    make_writable(home() / "records")
+    return notes_for(local)
 
 
 def notes_for(local: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from datastores.catalog.kinds import attach
 from datastores.definitions import DataLakeGen1
-from datastores.errors import AlreadyRegistered
+from datastores.errors import AlreadyRegistered, DatastoresError
 
 if TYPE_CHECKING:
     from datastores.catalog.abstract import AbstractDatastore
@@ -56,11 +56,20 @@ def validate(definition: Definition, credential: Credential, *, create: bool = F
 
         check(definition, credential, patience)
         return
+    from datastores.catalog.host import find_stranger
     from datastores.storage.open import open_store
 
+    # First, as any web page would do for an empty listing.
+    stranger = find_stranger(definition)
+    if stranger and stranger.is_certain:
+        raise stranger.error
     store = open_store(definition, credential, patience)
     try:
         store.check(create=create)
+    except DatastoresError as error:
+        if stranger:
+            raise stranger.error from error
+        raise
     finally:
         store.close()
 

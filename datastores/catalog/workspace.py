@@ -20,7 +20,7 @@ from datastores.catalog.home import (
 )
 from datastores.catalog.kinds import attach
 from datastores.endpoints import without_password
-from datastores.errors import AlreadyRegistered, ConfigRejected, NotRegistered
+from datastores.errors import AlreadyRegistered, ConfigRejected, NotRegistered, RegistryError
 from datastores.names import DatastoreName, WorkspaceName
 from datastores.secret import Secret
 
@@ -420,12 +420,17 @@ def _known(registry: str | None) -> Iterator[tuple[str, WorkspaceRecord]]:
 
     places = [registry] if registry else [str(f / REGISTRY_FILE) for f in workspace_folders()]
     for place in places:
-        opened = Registry.open(place)
         try:
-            for record in opened.workspaces():
-                yield place, record
-        finally:
-            opened.close()
+            with Registry.open(place) as opened:
+                records = opened.workspaces()
+        except RegistryError as error:
+            if registry:
+                raise
+            # One that is damaged does not hide the others.
+            log.warning("%s", error)
+            continue
+        for record in records:
+            yield place, record
 
 
 def _tell_folder(workspace: Workspace, *, show_output: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from datastores.cli.options import (
@@ -12,6 +14,9 @@ from datastores.cli.options import (
     workspace_option,
 )
 from datastores.cli.tables import print_facts, print_table
+
+if TYPE_CHECKING:
+    from datastores.catalog.abstract import AbstractDatastore
 
 
 @click.command("list")
@@ -24,10 +29,10 @@ def list_command(workspace_name: str | None, as_json: bool) -> None:
     rows = [
         {
             "name": name,
-            "type": datastore.datastore_type,
+            "datastore_type": datastore.datastore_type,
             "place": datastore.definition.display,
-            "credential": datastore.credential_type,
-            "default": name == default,
+            "credential_type": datastore.credential_type,
+            "is_default": name == default,
         }
         for name, datastore in workspace.datastores.items()
     ]
@@ -43,16 +48,20 @@ def list_command(workspace_name: str | None, as_json: bool) -> None:
 @json_option
 def show_command(name: str, workspace_name: str | None, as_json: bool) -> None:
     """Show one datastore; never its secret."""
-    datastore = find_workspace(workspace_name).get_datastore(name)
-    facts = {
-        **datastore.describe(),
-        "credential_type": datastore.credential_type,
-        "is_default": datastore.is_default,
-    }
+    facts = facts_of(find_workspace(workspace_name).get_datastore(name))
     if as_json:
         print_json(facts)
     else:
         print_facts(facts)
+
+
+def facts_of(datastore: AbstractDatastore) -> dict[str, Any]:
+    """What `show` shows of a datastore, and `register` of the one it made."""
+    return {
+        **datastore.describe(),
+        "credential_type": datastore.credential_type,
+        "is_default": datastore.is_default,
+    }
 
 
 @click.command("default")
@@ -66,7 +75,7 @@ def default_command(name: str | None, workspace_name: str | None, as_json: bool)
         workspace.set_default_datastore(name)
     current = workspace.default_datastore_name
     if as_json:
-        print_json({"default": current})
+        print_json({"default_datastore": current})
     else:
         click.echo(current or "none")
 
@@ -82,7 +91,7 @@ def check_command(name: str, workspace_name: str | None, as_json: bool) -> None:
     datastore = find_workspace(workspace_name).get_datastore(name)
     validate(*datastore.unlock())
     if as_json:
-        print_json({"name": datastore.name, "ok": True})
+        print_json({"name": datastore.name, "place": datastore.definition.display, "ok": True})
     else:
         click.echo(f'"{datastore.name}" answers at {datastore.definition.display}')
 
@@ -96,6 +105,6 @@ def unregister_command(name: str, workspace_name: str | None, as_json: bool) -> 
     datastore = find_workspace(workspace_name).get_datastore(name)
     datastore.unregister()
     if as_json:
-        print_json({"unregistered": datastore.name})
+        print_json({"name": datastore.name, "unregistered": True})
     else:
         click.echo(f'"{datastore.name}" is forgotten; its data stays where it is')

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from datastores.cli.options import find_workspace, json_option, print_json, workspace_option
-from datastores.cli.places import PlaceType, StorePlace, datastore_of
-from datastores.cli.tables import bar, print_facts, size_text
-from datastores.errors import NotFound
+from datastores.cli.places import SEE, PlaceType, StorePlace, datastore_of, is_folder
+from datastores.cli.tables import bar, counted, iso_time, print_facts, size_text
+from datastores.errors import NotFound, Unsupported
 from datastores.keys import basename, relative
 from datastores.text import printable
 
 if TYPE_CHECKING:
-    from datastores.storage.contract import ObjectInfo, Store
+    from datastores.storage.contract import ObjectInfo, ObjectStream, Store
 
 PLACE = PlaceType(local=False)
 
@@ -27,7 +27,7 @@ PLACE = PlaceType(local=False)
 @click.command("ls")
 @click.argument("place", type=PLACE)
 @click.option("-l", "--long", "is_long", is_flag=True, help="Show sizes and times.")
-@click.option("-R", "--recursive", is_flag=True, help="Show everything below.")
+@click.option("-r", "-R", "--recursive", is_flag=True, help="Show everything below.")
 @workspace_option
 @json_option
 def ls_command(
@@ -40,9 +40,7 @@ def ls_command(
             found = True
             _print_entry(key, info, is_long=is_long, as_json=as_json, place=place.place)
     if not found and place.place:
-        raise NotFound(
-            place.datastore, place.place, 'list the datastore with "datastores ls NAME:"'
-        )
+        raise NotFound(place.datastore, place.place, SEE)
 
 
 def _below(store: Store, place: str) -> Iterator[tuple[str, ObjectInfo | None]]:
@@ -84,17 +82,21 @@ def _facts(info: ObjectInfo) -> dict[str, Any]:
     return {
         "key": info.key,
         "type": "file",
-        "size": info.size,
-        "modified": _time(info) or None,
+        "bytes": info.size,
+        "modified": _iso(info),
         "version": info.version,
         "md5": info.md5.hex() if info.md5 else None,
     }
 
 
+def _iso(info: ObjectInfo) -> str | None:
+    if info.modified_ns is None:
+        return None
+    return iso_time(datetime.fromtimestamp(info.modified_ns // 1_000_000_000, UTC))
+
+
 def _time(info: ObjectInfo | None) -> str:
-    if info is None or info.modified_ns is None:
-        return ""
-    return datetime.fromtimestamp(info.modified_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return ((info and _iso(info)) or "").replace("T", " ")
 
 
 @click.command("stat")
@@ -102,14 +104,35 @@ def _time(info: ObjectInfo | None) -> str:
 @workspace_option
 @json_option
 def stat_command(place: StorePlace, workspace_name: str | None, as_json: bool) -> None:
-    """Show what is known about one file."""
+    """Show what is known about one file, or how much lies in a folder."""
     with datastore_of(find_workspace(workspace_name), place).opened() as store:
-        info = store.stat(place.place)
-    facts = {**_facts(info), "metadata": dict(info.metadata)}
+        facts = _facts_at(store, place)
     if as_json:
         print_json(facts)
     else:
-        print_facts({**facts, "size": f"{info.size} ({size_text(info.size)})"})
+        print_facts({**facts, "bytes": f"{facts['bytes']} ({size_text(facts['bytes'])})"})
+
+
+def _facts_at(store: Store, place: StorePlace) -> dict[str, Any]:
+    if not place.place or place.is_folder:
+        return _folder_facts(store, place, SEE)
+    try:
+        info = store.stat(place.place)
+    except NotFound as error:
+        return _folder_facts(store, place, error.detail or SEE)
+    return {**_facts(info), "metadata": dict(info.metadata)}
+
+
+def _folder_facts(store: Store, place: StorePlace, otherwise: str) -> dict[str, Any]:
+    from datastores.storage.verbs import objects_below
+
+    files = size = 0
+    for info in objects_below(store, place.place):
+        files += 1
+        size += info.size
+    if not files and place.place and not is_folder(store, place.place):
+        raise NotFound(place.datastore, place.place, otherwise)
+    return {"key": place.place, "type": "folder", "files": files, "bytes": size}
 
 
 @click.command("du")
@@ -128,9 +151,7 @@ def du_command(place: StorePlace, workspace_name: str | None, as_json: bool) -> 
             share[0] += 1
             share[1] += info.size
     if not shares and place.place:
-        raise NotFound(
-            place.datastore, place.place, 'list the datastore with "datastores ls NAME:"'
-        )
+        raise NotFound(place.datastore, place.place, SEE)
     files, size = (
         (sum(column) for column in zip(*shares.values(), strict=True)) if shares else (0, 0)
     )
@@ -143,11 +164,11 @@ def du_command(place: StorePlace, workspace_name: str | None, as_json: bool) -> 
     largest = sorted(shares.items(), key=lambda item: -item[1][1])
     for name, (count, part) in largest[:30]:
         click.echo(
-            f"{size_text(part):>10}  {bar(part, size)}  {count:>9,} files  {printable(name)}"
+            f"{size_text(part):>10}  {bar(part, size)}  {counted(count, 'file'):>15}  {printable(name)}"
         )
     if len(largest) > 30:
         click.echo(f"{'':>10}  and {len(largest) - 30} more")
-    click.echo(f"{size_text(size):>10}  in {files:,} files")
+    click.echo(f"{size_text(size):>10}  in {counted(files, 'file')}")
 
 
 @click.command("cat")
@@ -160,8 +181,21 @@ def cat_command(places: tuple[StorePlace, ...], workspace_name: str | None) -> N
     for place in places:
         with (
             datastore_of(workspace, place).opened() as store,
-            store.read(place.place) as stream,
+            _file(store, place) as stream,
         ):
             for piece in stream:
                 out.write(piece)
     out.flush()
+
+
+def _file(store: Store, place: StorePlace) -> ObjectStream:
+    """The bytes at a place; a sentence for a folder, which has none."""
+    try:
+        if place.place:
+            return store.read(place.place)
+    except NotFound as error:
+        if not is_folder(store, place.place):
+            raise NotFound(place.datastore, place.place, error.detail or SEE) from error
+    raise Unsupported(
+        place.datastore, place.place, 'it is a folder; name a file in it, or copy it with "cp"'
+    )

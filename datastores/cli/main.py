@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 import click
 
 from datastores.errors import DatastoresError
-from datastores.secret import redact
+from datastores.exits import INTERRUPTED, USAGE, exit_of
 
 # Command -> the module that has it, so that one command loads one module.
 _COMMANDS = {
@@ -32,6 +31,10 @@ _COMMANDS = {
     "rm": "moving",
     "verify": "moving",
     "repair": "moving",
+    "run": "run",
+    "runs": "runs",
+    "quickstart": "quickstart",
+    "lease": "lease",
     "completion": "completion",
 }
 
@@ -44,6 +47,8 @@ Examples:
   datastores ls images:train
   datastores cp images:train ./train
   datastores cp ./model images:models/7
+  datastores run train.py --input data=images:train -- --data {data}
+  datastores quickstart
 
 \b
 Exit codes: 0 done, 1 a defect of this program, 2 wrong usage, 3 a name, definition or
@@ -65,6 +70,11 @@ class _LazyGroup(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from datastores.cli.headings import write_commands
+
+        write_commands(self, ctx, formatter)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(_COMMANDS)
 
@@ -84,7 +94,7 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(package_name="datastores")
 def cli() -> None:
-    """Register stores once, then move, look at and mount their data by name."""
+    """Register stores once, then move, look at and mount their data by name, and run jobs on it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -98,7 +108,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("azure").addHandler(logging.NullHandler())
     logging.getLogger("azure").propagate = False
     try:
-        cli.main(args=arguments, prog_name="datastores", standalone_mode=False)
+        code = cli.main(args=arguments, prog_name="datastores", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -108,35 +118,32 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.Abort as error:
         if isinstance(error.__cause__, KeyboardInterrupt):
             click.echo("interrupted; what was complete stays, run it again to go on", err=True)
-            return 130
+            return INTERRUPTED
         return _aborted()
-    return 0
+    # Some commands end with the exit code of what they started.
+    return code if isinstance(code, int) else 0
 
 
 def _aborted() -> int:
     """A question was answered with no, or there was nobody to ask."""
     if sys.stdin.isatty():
         click.echo("nothing was done", err=True)
-        return 130
+        return INTERRUPTED
     click.echo(
         "there is no terminal to ask; pass --yes, or give secrets as env:VARIABLE or stdin",
         err=True,
     )
-    return 2
+    return USAGE
 
 
 def _complain(error: DatastoresError, *, as_json: bool) -> None:
-    text = redact(str(error))
     if as_json:
-        click.echo(
-            json.dumps(
-                {"error": type(error).__name__, "message": text, "exit_code": error.exit_code}
-            ),
-            err=True,
-        )
+        click.echo(exit_of(error).to_json(), err=True)
     else:
-        click.echo(click.style("error: ", fg="red", bold=True) + text, err=True)
+        click.echo(click.style("error: ", fg="red", bold=True) + exit_of(error).message, err=True)
 
 
 def _wants_json(arguments: Sequence[str] | None) -> bool:
-    return "--json" in (sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # What stands behind "--" belongs to a script.
+    return "--json" in given[: given.index("--")] if "--" in given else "--json" in given

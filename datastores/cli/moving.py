@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from datastores.cli.options import find_workspace, json_option, print_json, workspace_option
-from datastores.cli.places import LocalPlace, PlaceType, StorePlace, datastore_of
+from datastores.cli.places import SEE, LocalPlace, PlaceType, StorePlace, datastore_of, is_folder
 from datastores.cli.tables import counted, size_text
-from datastores.errors import Corrupted, NotFound
+from datastores.errors import Corrupted, NotFound, Unsupported
 from datastores.keys import basename, join, parent
 from datastores.text import printable
 
 if TYPE_CHECKING:
     from datastores.catalog.workspace import Workspace
-    from datastores.storage.contract import Store
+    from datastores.storage.contract import ObjectInfo, Store
     from datastores.transfer import Options, Report, Summary, Watcher
 
 _CP_EXAMPLES = """
@@ -86,11 +86,7 @@ def cp_command(
         case _:
             raise click.UsageError("one of the two must be a datastore: write it as NAME:PATH")
     if not summary.found and isinstance(source, StorePlace) and source.place:
-        hint = (
-            "no file matches --include and --exclude"
-            if _has_globs(options)
-            else "see: datastores ls"
-        )
+        hint = "no file matches --include and --exclude" if _has_globs(options) else SEE
         raise NotFound(source.datastore, source.place, hint)
     _report(summary, as_json=as_json, quiet=quiet, dry_run=options.dry_run)
 
@@ -113,7 +109,7 @@ def _fetch(
                 source.place,
                 target.path,
                 strip=source.place,
-                options=_noted(options, target.path),
+                options=_noted(options, target.path, needed=True),
                 watcher=watcher,
             )
         _refuse_delete(options)
@@ -125,7 +121,7 @@ def _fetch(
             source.place,
             path.parent,
             name=path.name,
-            options=_noted(options, path.parent),
+            options=_noted(options, path.parent, needed=True),
             watcher=watcher,
         )
 
@@ -190,11 +186,12 @@ def _refuse_delete(options: Options) -> None:
         raise click.UsageError("--delete is for folders; a single file has nothing to delete")
 
 
-def _noted(options: Options, local: Path) -> Options:
+def _noted(options: Options, local: Path, *, needed: bool = False) -> Options:
     """What the transfer notes for later goes to the user's folder, not among the data."""
-    from datastores.catalog.progress import notes_for
+    from datastores.catalog.progress import notes_for, writable_notes_for
 
-    return replace(options, records=notes_for(local))
+    place = writable_notes_for if needed and not options.dry_run else notes_for
+    return replace(options, records=place(local))
 
 
 def _has_globs(options: Options) -> bool:
@@ -293,7 +290,7 @@ def _verified(
             watcher=watcher,
         )
     if not report.files and source.place:
-        raise NotFound(source.datastore, source.place, "see: datastores ls")
+        raise NotFound(source.datastore, source.place, SEE)
     if as_json:
         findings = [
             {
@@ -322,7 +319,7 @@ def _strip_of(store: Store, source: StorePlace) -> str:
 
 @click.command("rm")
 @click.argument("place", type=IN_STORE)
-@click.option("-r", "--recursive", is_flag=True, help="Everything below, too.")
+@click.option("-r", "-R", "--recursive", is_flag=True, help="Everything below, too.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @workspace_option
@@ -340,11 +337,11 @@ def rm_command(
 
     with datastore_of(find_workspace(workspace_name), place).opened() as store:
         if not recursive:
-            doomed = [store.stat(place.place)]
+            doomed = [_one_file(store, place)]
         else:
             doomed = list(objects_below(store, place.place))
             if not doomed and place.place:
-                raise NotFound(place.datastore, place.place, "see: datastores ls")
+                raise NotFound(place.datastore, place.place, SEE)
         size = sum(info.size for info in doomed)
         said = f"{counted(len(doomed), 'file')}, {size_text(size)}, at {place}"
         if dry_run:
@@ -360,6 +357,19 @@ def rm_command(
                 click.echo(f"deleted {said}")
     if as_json:
         print_json({"deleted": not dry_run, "files": len(doomed), "bytes": size})
+
+
+def _one_file(store: Store, place: StorePlace) -> ObjectInfo:
+    """The file at a place; a sentence for a folder, which takes a switch."""
+    try:
+        if place.place:
+            return store.stat(place.place)
+    except NotFound as error:
+        if not is_folder(store, place.place):
+            raise NotFound(place.datastore, place.place, error.detail or SEE) from error
+    raise Unsupported(
+        place.datastore, place.place, "it is a folder; pass -r to delete everything in it"
+    )
 
 
 def _options(

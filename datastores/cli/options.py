@@ -6,10 +6,12 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from datastores.cli.tables import iso_time
 from datastores.secret import Secret
 
 if TYPE_CHECKING:
@@ -44,14 +46,22 @@ def find_workspace(name: str | None) -> Workspace:
 
 
 def print_json(value: Any) -> None:
-    """A value as one JSON document."""
-    click.echo(json.dumps(value, indent=2, default=str))
+    """A value as one JSON document; times in it are ISO 8601, UTC."""
+    click.echo(json.dumps(value, indent=2, default=_plain))
+
+
+def _plain(value: Any) -> str:
+    return iso_time(value) if isinstance(value, datetime) else str(value)
 
 
 class SecretSource(click.ParamType):  # type: ignore[type-arg]  # generic only in newer clicks
     """Where a secret comes from; never the secret itself, which argv would show to everybody."""
 
     name = "prompt|stdin|env:VAR"
+
+    def get_metavar(self, *_: object, **__: object) -> str:
+        # click would show it in capitals, which do not work.
+        return self.name
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

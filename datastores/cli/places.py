@@ -11,15 +11,17 @@ import click
 
 from datastores.cli.options import complete_datastore, find_workspace
 from datastores.errors import Unsupported
-from datastores.keys import parse_place
+from datastores.keys import parent, parse_place
 
 if TYPE_CHECKING:
     from datastores.catalog.file_datastores import FileDatastore
     from datastores.catalog.workspace import Workspace
+    from datastores.storage.contract import Store
 
 # Two letters at least before the colon, so that C:\data stays a local path.
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9_-]{2,255}):(?P<path>(?!//).*)\Z", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9_-]{3,255}\Z")
+SEE = 'see what is there with "datastores ls NAME:"'
 _URI = re.compile(r"datastore://(?P<name>[^/]+)/?(?P<path>.*)\Z", re.DOTALL)
 
 
@@ -121,3 +123,10 @@ def datastore_of(workspace: Workspace, place: StorePlace) -> FileDatastore:
             place.datastore, None, "it holds rows and has no files; read it from Python"
         )
     return datastore
+
+
+def is_folder(store: Store, place: str) -> bool:
+    """Whether something is in it, or it stands empty in the folder above."""
+    if any(page.folders or page.objects for page in store.list_folder(place)):
+        return True
+    return any(place in page.folders for page in store.list_folder(parent(place)))

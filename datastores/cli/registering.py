@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from datastores.cli.catalog import facts_of
 from datastores.cli.options import (
     SecretSource,
     find_workspace,
@@ -26,9 +27,15 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 IDENTITIES = ("auto", "managed", "workload", "developer", "anonymous")
 
 
+def _examples(kind: str, *lines: str) -> str:
+    """The end of a sub-command's help: what to type."""
+    shown = "".join(f"\n  datastores register {kind} {line}" for line in lines)
+    return f"\b\nExample{'s' if len(lines) > 1 else ''}:{shown}"
+
+
 @click.group("register")
 def register_command() -> None:
-    """Register a store under a name.
+    """Register a datastore: a store under a name of your choice.
 
     Secrets come from a prompt, from standard input or from an environment variable:
     --account-key prompt, --account-key stdin, --account-key env:VARIABLE.
@@ -48,18 +55,32 @@ def _common(command: Command) -> Command:
     return command
 
 
-def _account(container: str) -> Callable[[Command], Command]:
+def _account(container: str, noun: str) -> Callable[[Command], Command]:
     """Where a container-like place in a storage account is."""
 
     def add(command: Command) -> Command:
         for option in (
-            click.option("--protocol", type=click.Choice(["https", "http"])),
             click.option(
-                "--endpoint", metavar="SUFFIX|URL", help="core.windows.net, or an address."
+                "--protocol",
+                type=click.Choice(["https", "http"]),
+                help="How to talk to the account; https unless an address says otherwise.",
             ),
-            click.option(f"--{container}", "container", required=True),
-            click.option("--account", required=True, help="Storage account."),
-            click.option("--create-if-not-exists", is_flag=True, help=f"Make the {container}."),
+            click.option(
+                "--endpoint",
+                metavar="SUFFIX|URL",
+                help="Where the account answers: a suffix such as core.windows.net, or an address.",
+            ),
+            click.option(
+                f"--{container}",
+                "container",
+                required=True,
+                metavar="NAME",
+                help=f"Name of the {noun}.",
+            ),
+            click.option(
+                "--account", required=True, metavar="NAME", help="Name of the storage account."
+            ),
+            click.option("--create-if-not-exists", is_flag=True, help=f"Make the {noun}."),
         ):
             command = option(command)
         return command
@@ -70,17 +91,25 @@ def _account(container: str) -> Callable[[Command], Command]:
 def _keys(command: Command) -> Command:
     """An account's key or a SAS."""
     command = click.option("--sas", type=SecretSource(), help="Shared access signature.")(command)
-    return click.option("--account-key", type=SecretSource(), help="Key of the account.")(command)
+    return click.option("--account-key", type=SecretSource(), help="Key of the storage account.")(
+        command
+    )
 
 
 def _principal(command: Command) -> Command:
     """A service principal or another identity."""
     for option in (
-        click.option("--client-secret", type=SecretSource(), help="Its secret."),
-        click.option("--client-id", help="Service principal or user-assigned identity."),
-        click.option("--tenant-id", help="Its tenant."),
-        click.option("--authority-url", help="Login address of a sovereign cloud."),
-        click.option("--resource-url", help="What its tokens are for."),
+        click.option(
+            "--client-secret", type=SecretSource(), help="Secret of the service principal."
+        ),
+        click.option(
+            "--client-id", help="Id of the service principal, or of a user-assigned identity."
+        ),
+        click.option("--tenant-id", help="Tenant of the service principal."),
+        click.option(
+            "--authority-url", help="Where the service principal logs in, for sovereign clouds."
+        ),
+        click.option("--resource-url", help="What the tokens of the service principal are for."),
         click.option(
             "--identity",
             type=click.Choice(IDENTITIES),
@@ -104,7 +133,7 @@ def _register(definition: Definition, credential: Credential, options: dict[str,
         skip_validation=options["skip_validation"],
     )
     if options["as_json"]:
-        print_json({**datastore.describe(), "credential_type": datastore.credential_type})
+        print_json(facts_of(datastore))
     else:
         state = "registered" if options["skip_validation"] else "registered and reached"
         click.echo(f'"{datastore.name}" is {state}: {definition.display}')
@@ -159,16 +188,23 @@ def _named_identity(options: dict[str, Any]) -> Credential | None:
             return None
 
 
-@register_command.command("blob")
+@register_command.command(
+    "blob",
+    epilog=_examples(
+        "blob",
+        "images --account acme --container pics --account-key env:PICS_KEY",
+        "images --account acme --container pics --identity managed",
+    ),
+)
 @_common
-@_account("container")
+@_account("container", "container")
 @_keys
 @_principal
 @click.option("--cache-timeout", type=int, metavar="SECONDS", help="How long a mount keeps a blob.")
 def blob(
     name: str, container: str, account: str, cache_timeout: int | None, **options: Any
 ) -> None:
-    """A blob container."""
+    """Register a blob container."""
     from datastores.definitions import BlobContainer
     from datastores.names import DatastoreName
 
@@ -183,13 +219,16 @@ def blob(
     _register(definition, _storage_credential(name, options), options)
 
 
-@register_command.command("file-share")
+@register_command.command(
+    "file-share",
+    epilog=_examples("file-share", "home --account acme --share home --account-key prompt"),
+)
 @_common
-@_account("share")
+@_account("share", "file share")
 @_keys
 @_principal
 def file_share(name: str, container: str, account: str, **options: Any) -> None:
-    """A file share."""
+    """Register a file share."""
     from datastores.definitions import FileShare
     from datastores.names import DatastoreName
 
@@ -199,13 +238,20 @@ def file_share(name: str, container: str, account: str, **options: Any) -> None:
     _register(definition, _storage_credential(name, options), options)
 
 
-@register_command.command("adls2")
+@register_command.command(
+    "adls2",
+    epilog=_examples(
+        "adls2",
+        "lake --account acme --filesystem raw --tenant-id T --client-id C --client-secret env:SP",
+        "lake --account acme --filesystem raw --sas stdin < sas.txt",
+    ),
+)
 @_common
-@_account("filesystem")
+@_account("filesystem", "file system")
 @_keys
 @_principal
 def adls2(name: str, container: str, account: str, **options: Any) -> None:
-    """A Data Lake Storage Gen2 file system."""
+    """Register a Data Lake Storage Gen2 file system."""
     from datastores.definitions import DataLakeGen2
     from datastores.names import DatastoreName
 
@@ -215,12 +261,17 @@ def adls2(name: str, container: str, account: str, **options: Any) -> None:
     _register(definition, _storage_credential(name, options), options)
 
 
-@register_command.command("adls")
+@register_command.command(
+    "adls",
+    epilog=_examples(
+        "adls", "old_lake --store acmelake --tenant-id T --client-id C --client-secret env:SP"
+    ),
+)
 @_common
 @click.option("--store", required=True, help="Name of the store, or the address of a server.")
 @_principal
 def adls(name: str, store: str, **options: Any) -> None:
-    """A Data Lake Storage Gen1 store; Azure retired the service on 29 February 2024."""
+    """Register a Data Lake Storage Gen1 store; Azure retired the service on 29 February 2024."""
     from datastores.definitions import DataLakeGen1
     from datastores.names import DatastoreName
 
@@ -234,8 +285,8 @@ def _database(command: Command) -> Command:
         click.option("--no-ssl", is_flag=True, help="Allow a connection that is not encrypted."),
         click.option("--password", type=SecretSource(), help="Password of the user."),
         click.option("--user", help="User to log in as."),
-        click.option("--port", type=int),
-        click.option("--database", required=True),
+        click.option("--port", type=int, help="Port of the server; otherwise the usual one."),
+        click.option("--database", required=True, metavar="NAME", help="Name of the database."),
         click.option("--server", required=True, help="Short name, host, or host:port."),
     ):
         command = option(command)
@@ -271,40 +322,61 @@ def _register_database(kind: type[Any], name: str, options: dict[str, Any]) -> N
     _register(definition, _database_credential(name, options), options)
 
 
-@register_command.command("sql")
+@register_command.command(
+    "sql",
+    epilog=_examples("sql", "sales --server acme --database sales --user reader --password prompt"),
+)
 @_common
 @_database
 @_principal
 def sql(name: str, **options: Any) -> None:
-    """An Azure SQL or SQL Server database."""
+    """Register an Azure SQL or SQL Server database."""
     from datastores.definitions import SqlDatabase
 
     _register_database(SqlDatabase, name, options)
 
 
-@register_command.command("postgres")
+@register_command.command(
+    "postgres",
+    epilog=_examples(
+        "postgres",
+        "sales --server db.acme.org:5432 --database sales --user reader --password env:PW",
+    ),
+)
 @_common
 @_database
 @_principal
 def postgres(name: str, **options: Any) -> None:
-    """A PostgreSQL database."""
+    """Register a PostgreSQL database."""
     from datastores.definitions import PostgreSql
 
     _register_database(PostgreSql, name, options)
 
 
-@register_command.command("mysql")
+@register_command.command(
+    "mysql",
+    epilog=_examples(
+        "mysql", "sales --server db.acme.org --database sales --user reader --password env:PW"
+    ),
+)
 @_common
 @_database
 @_principal
 def mysql(name: str, **options: Any) -> None:
-    """A MySQL database."""
+    """Register a MySQL database."""
     from datastores.definitions import MySql
 
     _register_database(MySql, name, options)
 
 
-@register_command.command("fsspec")
+@register_command.command(
+    "fsspec",
+    epilog=_examples(
+        "fsspec",
+        "public s3://noaa-goes16/ABI --option anon=true",
+        "models s3://acme/models --options env:S3_OPTIONS",
+    ),
+)
 @_common
 @click.argument("url")
 @click.option("--create-if-not-exists", is_flag=True, help="Make the bucket or folder.")
@@ -318,7 +390,7 @@ def mysql(name: str, **options: Any) -> None:
 def fsspec_(
     name: str, url: str, plain: tuple[str, ...], sealed: Secret | None, **options: Any
 ) -> None:
-    """Any URL that fsspec knows, such as s3://bucket/folder."""
+    """Register any URL that fsspec knows, such as s3://bucket/folder."""
     from datastores.credentials.kinds import Anonymous, StorageOptions
     from datastores.definitions import FsspecUrl
     from datastores.names import DatastoreName
@@ -350,12 +422,15 @@ def _json_or_text(value: str) -> Any:
         return value
 
 
-@register_command.command("local")
+@register_command.command(
+    "local",
+    epilog=_examples("local", "scratch /mnt/scratch --create-if-not-exists"),
+)
 @_common
 @click.argument("path", type=click.Path(file_okay=False))
 @click.option("--create-if-not-exists", is_flag=True, help="Make the folder.")
 def local(name: str, path: str, **options: Any) -> None:
-    """A folder of this machine, or of a file system that every node mounts."""
+    """Register a folder of this machine, or of a file system that every node mounts."""
     from pathlib import Path
 
     from datastores.credentials.kinds import Anonymous
@@ -366,10 +441,13 @@ def local(name: str, path: str, **options: Any) -> None:
     _register(LocalFolder(DatastoreName.parse(name), str(absolute)), Anonymous(), options)
 
 
-@register_command.command("dbfs")
+@register_command.command(
+    "dbfs",
+    epilog=_examples("dbfs", "bricks"),
+)
 @_common
 def dbfs(name: str, **options: Any) -> None:
-    """The Databricks file system."""
+    """Register the Databricks file system."""
     from datastores.credentials.kinds import Anonymous
     from datastores.definitions import Dbfs
     from datastores.names import DatastoreName

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,8 +15,20 @@ from datastores.cli.options import (
     print_json,
     workspace_option,
 )
-from datastores.cli.tables import print_facts, print_table
+from datastores.cli.tables import iso_time, print_facts, print_table
 from datastores.secret import Secret
+
+if TYPE_CHECKING:
+    from datastores.catalog.workspace import Workspace
+
+
+_EXAMPLES = """
+\b
+Examples:
+  datastores ws create demo
+  datastores ws create demo --folder ./store
+  datastores ws create team --registry postgresql://user@host/database
+"""
 
 
 @click.group("ws")
@@ -23,7 +36,7 @@ def ws_command() -> None:
     """Make, find and remove workspaces."""
 
 
-@ws_command.command("create")
+@ws_command.command("create", epilog=_EXAMPLES)
 @click.argument("name")
 @click.option("--folder", type=click.Path(file_okay=False), help="Folder for its records and data.")
 @click.option("--registry", metavar="URL", help="PostgreSQL database shared by many machines.")
@@ -70,7 +83,7 @@ def create(
         storage_key=storage_key,
     )
     if as_json:
-        print_json(workspace.get_details())
+        print_json(_facts(workspace))
 
 
 @ws_command.command("list")
@@ -83,7 +96,7 @@ def list_(registry: str | None, as_json: bool) -> None:
     found = [
         {
             "name": workspace.name,
-            "subscription": workspace.subscription_id,
+            "subscription_id": workspace.subscription_id,
             "resource_group": workspace.resource_group,
             "registry": workspace.registry_place,
         }
@@ -101,11 +114,30 @@ def list_(registry: str | None, as_json: bool) -> None:
 @json_option
 def show(workspace_name: str | None, as_json: bool) -> None:
     """Show what is known about the workspace in use."""
-    details = find_workspace(workspace_name).get_details()
+    facts = _facts(find_workspace(workspace_name))
     if as_json:
-        print_json(details)
+        print_json(facts)
     else:
-        print_facts(details)
+        print_facts(facts)
+
+
+def _facts(workspace: Workspace) -> dict[str, Any]:
+    """What is known of a workspace, under the words of the other commands and not Azure ML's."""
+    record = workspace.record()
+    return {
+        "name": workspace.name,
+        "subscription_id": workspace.subscription_id,
+        "resource_group": workspace.resource_group,
+        "registry": workspace.registry_place,
+        "id": record.id,
+        "location": record.settings.get("location"),
+        "tags": dict(record.tags),
+        "created": iso_time(record.created),
+        "storage_account": record.settings.get("storage_account"),
+        "vault_key": record.settings.get("vault_key"),
+        "default_datastore": record.default_datastore,
+        "datastores": workspace.datastore_names(),
+    }
 
 
 @ws_command.command("delete")

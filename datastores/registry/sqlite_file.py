@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -17,8 +18,14 @@ from sqlalchemy.exc import DBAPIError
 from datastores.errors import RegistryBusy, RegistryReadOnly, RegistryUnreachable
 from datastores.registry.database import one_line, unnamed
 from datastores.registry.fork_gate import fork_gate
+from datastores.registry.lock_holder import holder
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+# Silence of this length looks like a program that hangs.
+TELL_SECONDS = 2.0
 
 _CREATION_SECONDS = 10.0
 _PAUSE_SECONDS = 0.02
@@ -51,6 +58,12 @@ class SqliteFile:
             raise RegistryUnreachable(
                 self.label, "there is no such file; create a workspace in it first"
             )
+        if self.path.stat().st_size == 0:
+            raise RegistryUnreachable(
+                self.label,
+                "the file is empty, so its workspaces are lost; restore it from a backup, or make "
+                'them again with "datastores ws create NAME"',
+            )
 
     def make(self) -> None:
         try:
@@ -82,8 +95,19 @@ class SqliteFile:
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
             # A transaction that reads first and writes later can lose to another one half way.
-            is_writer = connection.get_execution_options().get("writer", False)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writer else "BEGIN")
+            if not connection.get_execution_options().get("writer", False):
+                connection.exec_driver_sql("BEGIN")
+            elif not _begins_soon(connection, min(TELL_SECONDS, patience_seconds)):
+                rest = patience_seconds - TELL_SECONDS
+                if rest > 0:
+                    log.warning(
+                        'registry "%s" is being written to by %s; waiting up to %.0f s more',
+                        self.label,
+                        holder(_shared_memory(self.path)) or "another process",
+                        rest,
+                    )
+                _wait_at_most(connection, max(rest, 0))
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
 
         return engine
 
@@ -139,6 +163,24 @@ class SqliteFile:
         return unnamed(self.label, error)
 
 
+def _begins_soon(connection: Connection, seconds: float) -> bool:
+    """Whether this is the writer now; False when another one still is."""
+    _wait_at_most(connection, seconds)
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF in _BUSY:
+            return False
+        raise DBAPIError(None, None, error) from error
+    return True
+
+
+def _wait_at_most(connection: Connection, seconds: float) -> None:
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={round(seconds * 1000)}")
+
+
 def _connect(path: Path, patience_seconds: float) -> sqlite3.Connection:
     address = f"file:{urllib.parse.quote(str(path))}?{_mode(path)}"
     connection = sqlite3.connect(
@@ -174,6 +216,11 @@ def _is_writable(path: Path) -> bool:
 
 def _journal(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
+
+
+def _shared_memory(path: Path) -> Path:
+    """Where SQLite keeps the locks of a file with a journal."""
+    return path.with_name(path.name + "-shm")
 
 
 def _marks(path: Path) -> tuple[object, ...] | None:

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self, TypeAlias
 
 from datastores.errors import (
     AlreadyExists,
@@ -27,6 +27,7 @@ from datastores.keys import is_below, local_target
 from datastores.storage.contract import ABSENT, Features, ObjectInfo, Page, Presence
 from datastores.storage.local_file import LocalStream, copy_in_kernel, info_of, translated
 from datastores.storage.verbs import pieces
+from datastores.text import printable
 
 if TYPE_CHECKING:
     from datastores.storage.contract import Body
@@ -39,12 +40,16 @@ STALE_SECONDS = 24 * 3600.0
 PAGE_SIZE = 1000
 LONGEST_PATH_BYTES = 4095
 
+# Device and inode of each folder on the way to a place.
+Passed: TypeAlias = frozenset[tuple[int, int]]
+
 
 class LocalStore:
     """Files below `root` as objects; it is its own `renaming`, `copying` and `folders`.
 
     Links that stay inside the root are followed; a key whose way leads out of it is refused and
-    left out of listings.
+    left out of listings. So are, with a warning, links that lead to nothing, and links to a folder
+    that the way to them has already passed.
     Other programs may write to the folder at any time: a file they change in place while it is
     read makes the read fail, and never mixes.
     """
@@ -134,7 +139,7 @@ class LocalStore:
     def list(self, prefix: str = "") -> Iterator[Page]:
         place, _, start = prefix.rpartition("/")
         objects: list[ObjectInfo] = []
-        for info in self._walk(place, start, ancestors=()):
+        for info in self._walk(place, start, self._passed(place)):
             objects.append(info)
             if len(objects) == PAGE_SIZE:
                 yield Page(objects=objects)
@@ -143,7 +148,7 @@ class LocalStore:
 
     def list_folder(self, place: str = "") -> Iterator[Page]:
         page: tuple[list[ObjectInfo], list[str]] = ([], [])
-        for key, status in self._entries(place):
+        for key, status in self._entries(place, "", self._passed(place)):
             if stat.S_ISDIR(status.st_mode):
                 page[1].append(key)
             else:
@@ -365,19 +370,30 @@ class LocalStore:
                 self.label, key, "a file has the name of its folder; rename one of them"
             ) from error
 
-    def _walk(
-        self, place: str, start: str, ancestors: tuple[tuple[int, int], ...]
-    ) -> Iterator[ObjectInfo]:
-        """Files below a place whose first name there begins with `start`, depth first."""
-        for key, status in self._entries(place, start):
-            if not stat.S_ISDIR(status.st_mode):
-                yield info_of(key, status)
-                continue
-            folder = (status.st_dev, status.st_ino)
-            if folder not in ancestors:  # a link to a folder above would never end
-                yield from self._walk(key, "", (*ancestors, folder))
+    def _passed(self, place: str) -> Passed:
+        """The folders on the way to a place, itself included, as far as there are any."""
+        passed: set[tuple[int, int]] = set()
+        path = self.root
+        for name in ("", *place.split("/")):
+            path = path / name
+            try:
+                status = path.stat()
+            except (OSError, ValueError):
+                break  # whoever opens it says what is wrong
+            passed.add((status.st_dev, status.st_ino))
+        return frozenset(passed)
 
-    def _entries(self, place: str, start: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    def _walk(self, place: str, start: str, passed: Passed) -> Iterator[ObjectInfo]:
+        """Files below a place whose first name there begins with `start`, depth first."""
+        for key, status in self._entries(place, start, passed):
+            if stat.S_ISDIR(status.st_mode):
+                yield from self._walk(key, "", passed | {(status.st_dev, status.st_ino)})
+            else:
+                yield info_of(key, status)
+
+    def _entries(
+        self, place: str, start: str, passed: Passed
+    ) -> Iterator[tuple[str, os.stat_result]]:
         """Files and folders directly in a place, links that stay inside followed."""
         try:
             path = self._path_of_target(place) if place else self.root
@@ -390,26 +406,43 @@ class LocalStore:
                 raise NotFound(self.label, detail="make the folder, or mount it") from error
             return
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                return
             self._fail(place, error)
         for entry in sorted(entries, key=lambda entry: entry.name):
             if place or entry.name != TEMPORARY:
                 key = f"{place}/{entry.name}" if place else entry.name
-                status = self._status(key, entry)
+                status = self._status(key, entry, passed)
                 if status:
                     yield key, status
 
-    def _status(self, key: str, entry: os.DirEntry[str]) -> os.stat_result | None:
-        """What an entry is; None for what is neither file nor folder, or gone by now."""
-        if entry.is_symlink() and not self._is_inside(entry.path):
-            log.warning('"%s" in "%s" leads out of the folder and is left out', key, self.label)
-            return None
+    def _status(self, key: str, entry: os.DirEntry[str], passed: Passed) -> os.stat_result | None:
+        """What an entry is; None for what is neither file nor folder, left out, or gone by now."""
+        status, why = self._look(key, entry, passed)
+        if why:
+            log.warning('"%s" in "%s" %s and is left out', printable(key), self.label, why)
+        if status and (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
+            return status
+        return None
+
+    def _look(
+        self, key: str, entry: os.DirEntry[str], passed: Passed
+    ) -> tuple[os.stat_result | None, str]:
+        """What an entry is, or why it is left out; neither if it is gone by now."""
+        is_link = entry.is_symlink()
+        if is_link and not self._is_inside(entry.path):
+            return None, "leads out of the folder"
         try:
             status = entry.stat()
         except FileNotFoundError:
-            return None
+            return None, "is a link to nothing" if is_link else ""
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                return None, "is a link that leads back to itself"
             self._fail(key, error)
-        return status if stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode) else None
+        if is_link and (status.st_dev, status.st_ino) in passed:
+            return None, "is a link to a folder it lies in, which would never end,"
+        return status, ""
 
     def _reap(self) -> None:
         """Remove what writers that died left behind."""
@@ -422,4 +455,17 @@ class LocalStore:
     def _fail(self, key: str | None, error: OSError) -> NoReturn:
         if isinstance(error, DatastoresError):  # some of ours are OSErrors, too
             raise error
+        if key and error.errno in (errno.ENOENT, errno.ELOOP):
+            raise NotFound(self.label, key, self._broken_link(key)) from error
         raise translated(self.label, key, error) from error
+
+    def _broken_link(self, key: str) -> str:
+        """What is wrong with the first link on the way to a key; nothing if no link is to blame."""
+        path, way = self.root, []
+        for name in key.split("/"):
+            path = path / name
+            way.append(name)
+            if path.is_symlink() and not path.exists():
+                link, target = printable("/".join(way)), printable(str(path.readlink()))
+                return f'"{link}" is a link to "{target}", which leads to nothing; correct it'
+        return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from datetime import UTC, datetime
 from typing import TextIO
 
 from typing_extensions import override
@@ -14,7 +15,7 @@ from datastores.transfer.watcher import Silent
 
 
 class JsonEvents(Silent):
-    """Every event as a line: `event`, `time` in seconds, and what the event is about.
+    """Every event as a line: `event`, `time` (ISO, UTC), and what the event is about.
 
     Bytes are summed and told at most ten times a second, so a fast transfer does not drown its
     reader.
@@ -69,7 +70,11 @@ class JsonEvents(Silent):
             self._tell("moved", bytes=size)
 
     def _tell(self, event: str, **facts: object) -> None:
-        line = json.dumps({"event": event, "time": round(time.time(), 3), **facts})
+        line = json.dumps({"event": event, "time": _now(), **facts})
         with self._lock:
             self._stream.write(line + "\n")
             self._stream.flush()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

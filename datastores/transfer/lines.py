@@ -12,9 +12,8 @@ from typing_extensions import override
 
 from datastores.secret import redact
 from datastores.text import printable
+from datastores.transfer.tally import Tally
 from datastores.transfer.watcher import Silent
-
-_MIB = 1 << 20
 
 
 class Lines(Silent):
@@ -32,28 +31,24 @@ class Lines(Silent):
         self._stream = stream or sys.stderr
         self._every = every_seconds
         self._clock = clock
+        self._tally = Tally(clock)
         self._lock = threading.Lock()
-        # Everything below is under the lock.
-        self._began = self._told = clock()
-        self._files = self._size = self._done = self._moved = self._failed = 0
+        # Under the lock, which also keeps lines whole.
+        self._told = clock()
 
     @override
     def found(self, files: int, size: int) -> None:
-        with self._lock:
-            self._files += files
-            self._size += size
+        self._tally.found(files, size)
 
     @override
     def moved(self, name: str, size: int) -> None:
-        with self._lock:
-            self._moved += size
-            self._tell_sometimes()
+        self._tally.moved(size)
+        self._tell_sometimes()
 
     @override
     def finished(self, name: str) -> None:
-        with self._lock:
-            self._done += 1
-            self._tell_sometimes()
+        self._tally.finished()
+        self._tell_sometimes()
 
     @override
     def skipped(self, name: str, why: str) -> None:
@@ -61,32 +56,23 @@ class Lines(Silent):
 
     @override
     def failed(self, name: str, error: BaseException) -> None:
+        self._tally.failed()
         with self._lock:
-            self._failed += 1
             self._write(f"failed: {printable(name)}: {redact(str(error))}")
 
     @override
     def close(self) -> None:
-        with self._lock:
-            self._tell()
+        # What was not there is said elsewhere.
+        if not self._tally.is_empty:
+            with self._lock:
+                self._write(str(self._tally))
 
     def _tell_sometimes(self) -> None:
-        if self._clock() - self._told >= self._every:
-            self._tell()
-
-    def _tell(self) -> None:
-        self._told = self._clock()
-        elapsed = max(self._told - self._began, 1e-9)
-        rate = self._moved / elapsed
-        line = (
-            f"{self._done} of {self._files} files, "
-            f"{self._moved / _MIB:.1f} of {self._size / _MIB:.1f} MiB, {rate / _MIB:.1f} MiB/s"
-        )
-        if rate and self._size > self._moved:
-            line += f", {(self._size - self._moved) / rate:.0f} s left"
-        if self._failed:
-            line += f", {self._failed} failed"
-        self._write(line)
+        with self._lock:
+            now = self._clock()
+            if now - self._told >= self._every:
+                self._told = now
+                self._write(str(self._tally))
 
     def _write(self, line: str) -> None:
         self._stream.write(f"{self._title}: {line}\n")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -28,10 +31,11 @@ from datastores.errors import (
 )
 from datastores.history.records import ExperimentName, RunId, RunRecord
 from datastores.history.run_history import RunHistory
-from datastores.registry import migrate
+from datastores.registry import migrate, sqlite_file
 from datastores.registry.address import parse_address
 from datastores.registry.database import Database
 from datastores.registry.keychain import Keychain
+from datastores.registry.lock_holder import holder
 from datastores.registry.migrate import SHIPPED, History, bring_up_to_date
 from datastores.registry.postgres_database import PostgresDatabase
 from datastores.registry.registry import Registry
@@ -215,8 +219,8 @@ def test_a_writer_waits_for_its_turn_within_a_bound(registry: Registry, home: Ho
         holding.set()
         done.wait(30)
 
-    holder = threading.Thread(target=lambda: registry.database.write(hold))
-    holder.start()
+    thread = threading.Thread(target=lambda: registry.database.write(hold))
+    thread.start()
     holding.wait(30)
     try:
         with home.open(patience_seconds=0.5) as other:
@@ -227,10 +231,98 @@ def test_a_writer_waits_for_its_turn_within_a_bound(registry: Registry, home: Ho
             waited = time.monotonic() - begin
     finally:
         done.set()
-        holder.join()
+        thread.join()
 
     assert names == []
     assert 0.4 < waited < 5
+
+
+def test_a_long_wait_is_told_once(sqlite_home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Who waits for the writer's lock learns after two seconds, once, who holds it and for how long
+    the wait goes on; the write then happens.
+    """
+    with sqlite_home.open(create=True) as registry:
+        registry.add_workspace(workspace(sqlite_home))
+    holding, done = threading.Event(), threading.Event()
+
+    def hold(connection: Any) -> None:
+        holding.set()
+        done.wait(60)
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            done.set()
+
+    told = Told()
+
+    def write() -> None:
+        with sqlite_home.open() as one:
+            one.database.write(hold)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    holding.wait(30)
+    sqlite_file.log.addHandler(told)
+    try:
+        begin = time.monotonic()
+        with sqlite_home.open(patience_seconds=30) as other:
+            other.put(WORKSPACE, blob(), Anonymous(), overwrite=False)
+            names = other.names(WORKSPACE)
+        waited = time.monotonic() - begin
+    finally:
+        sqlite_file.log.removeHandler(told)
+        done.set()
+        thread.join()
+
+    assert names == ["images"]
+    assert waited >= sqlite_file.TELL_SECONDS
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert 'registry.db" is being written to by ' in line
+    assert line.endswith("waiting up to 28 s more")
+
+
+def test_the_holder_of_a_lock_is_named(tmp_path: Path) -> None:
+    """
+    A file that another process has locked names that process; a free one and none name nobody.
+    """
+    path = tmp_path / "file"
+    path.touch()
+    script = (
+        "import fcntl, sys\n"
+        f"file = open({str(path)!r}, 'w')\n"
+        "fcntl.lockf(file, fcntl.LOCK_EX)\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    free = holder(path)
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        held = holder(path)
+        process.communicate(timeout=30)
+
+    assert held.startswith(f"process {process.pid} (")
+    assert (free, holder(tmp_path / "nothing")) == ("", "")
+
+
+def test_an_empty_file_is_no_registry(tmp_path: Path) -> None:
+    """
+    A file without a byte is refused with a way out, and stays as it is.
+    """
+    path = tmp_path / "registry.db"
+    path.touch()
+
+    with pytest.raises(
+        RegistryUnreachable, match=r'is empty.* backup.*"datastores ws create NAME"'
+    ):
+        Registry.open(path)
+
+    assert [(child.name, child.stat().st_size) for child in tmp_path.iterdir()] == [
+        ("registry.db", 0)
+    ]
 
 
 @pytest.fixture

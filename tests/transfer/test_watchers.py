@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from datastores.transfer import Options, Watcher, download
 from datastores.transfer.bar import Bar
 from datastores.transfer.json_events import JsonEvents
 from datastores.transfer.lines import Lines
+from datastores.transfer.tally import Tally
 from tests.contracts.faulty_store import Fault, FaultyStore
 
 SECRET = Secret("canary-secret-value")
@@ -48,7 +50,8 @@ def test_json_events_tell_the_whole_story(tmp_path: Path) -> None:
         "closed": 1,
     }
     assert sum(event["bytes"] for event in events if event["event"] == "moved") == 20
-    assert (kinds[-1], all("time" in event for event in events)) == ("closed", True)
+    assert kinds[-1] == "closed"
+    assert {datetime.fromisoformat(event["time"]).utcoffset() for event in events} == {timedelta()}
 
 
 def test_lines_are_few_and_plain(tmp_path: Path) -> None:
@@ -75,7 +78,7 @@ def test_lines_come_every_few_seconds() -> None:
 
     told = stream.getvalue().splitlines()
     assert len(told) == 4
-    assert told[0] == "t: 0 of 1 files, 5.0 of 100.0 MiB, 1.0 MiB/s, 95 s left"
+    assert told[0] == "t: 0 of 1 file, 5.0 of 100.0 MiB, 1.0 MiB/s, 95 s left"
 
 
 def test_the_bar_shows_files_and_failures(tmp_path: Path) -> None:
@@ -85,8 +88,34 @@ def test_the_bar_shows_files_and_failures(tmp_path: Path) -> None:
     run(Bar("train", Console(file=stream, force_terminal=True, width=120)), tmp_path)
 
     shown = stream.getvalue()
-    assert "3/3 files" in shown
     assert "failed: " in shown
+    assert "2 of 3 files, 0.0 of 0.0 MiB, " in shown
+    assert ", 1 failed" in shown
+
+
+def test_the_bar_and_the_lines_say_the_same() -> None:
+    """Files, bytes, rate, time left in one order everywhere; no time left before a byte moved."""
+    now = [0.0]
+    tally = Tally(clock=lambda: now[0])
+    tally.found(3, 30 << 20)
+    now[0] = 2.0
+    before = str(tally)
+    tally.moved(1 << 20)
+    tally.finished()
+    stream, terminal = io.StringIO(), io.StringIO()
+    watchers = (
+        Lines("x", stream, clock=lambda: 0.0),
+        Bar("x[y]", Console(file=terminal, force_terminal=True, width=120)),
+    )
+    for watcher in watchers:
+        watcher.found(3, 30 << 20)
+        watcher.close()
+
+    assert before == "0 of 3 files, 0.0 of 30.0 MiB, 0.0 MiB/s"
+    assert str(tally) == "1 of 3 files, 1.0 of 30.0 MiB, 0.5 MiB/s, 58 s left"
+    assert stream.getvalue() == f"x: {before}\n"
+    assert before in terminal.getvalue()
+    assert "x[y]" in terminal.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["bar", "lines", "json"])
