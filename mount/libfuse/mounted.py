@@ -243,7 +243,7 @@ def why_not(mountpoint: str) -> str | None:
         )
     if not Path(mountpoint).is_dir():
         return f'"{mountpoint}" is no folder; create it first'
-    return None
+    return None if device.may_mount() else device.why_not_by_helper()
 
 
 def mount_words(options: MountOptions, seconds: tuple[float, float]) -> list[str]:
