@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
+
+# A shell starts what it puts into the background without SIGINT, and so would be every program
+# that is started here; tests that interrupt one would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Each of these modules brings the fixtures of one server.
 pytest_plugins = [
