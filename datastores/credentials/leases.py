@@ -17,7 +17,7 @@ from datastores.credentials.forms import (
     STORAGE_SCOPE,
     described,
 )
-from datastores.credentials.kinds import AccountKey, Credential, Sas, Token
+from datastores.credentials.kinds import AccountKey, Anonymous, Credential, Sas, Token
 from datastores.credentials.signing import Extent, Grant, signed_by_identity, signed_with_key
 from datastores.credentials.tokens import token_credential
 from datastores.definitions import (
@@ -130,6 +130,8 @@ def lease(
         case _, _ if isinstance(credential, ENTRA_KINDS) and type(definition) in _SCOPES:
             note = "the service has no narrower form than the identity's own token"
             return _own_token(definition, credential, wish, note)
+        case _, Anonymous():
+            return Lease(credential, wish.prefix, access, None, None, narrowed=False)
         case _:
             note = f"there is no narrower form of {described(credential)}"
             return Lease(credential, wish.prefix, access, None, None, narrowed=False, note=note)
