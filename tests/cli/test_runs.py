@@ -23,6 +23,7 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = tmp_path / "runtime"
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setenv("DATASTORES_AGENT_STATE", str(runtime / "datastores-agent"))
     monkeypatch.setenv("DATASTORES_CACHE", str(tmp_path / "cache"))
 
 

@@ -38,7 +38,7 @@ from datastores.errors import (
 from datastores.names import DatastoreName
 from datastores.secret import Secret
 from datastores.storage.blob import open_blob
-from datastores.storage.blob.failures import PLACED, Answer, from_socket, refused
+from datastores.storage.blob.failures import PLACED, Refusal, from_socket, refused
 from datastores.storage.blob.place import Place
 from datastores.storage.contract import ObjectInfo, Patience, Store
 from tests.servers.azurite import Azurite
@@ -236,33 +236,33 @@ def test_every_exception_is_placed() -> None:
 @pytest.mark.parametrize(
     ("answer", "want"),
     [
-        (Answer(404, "BlobNotFound"), NotFound),
-        (Answer(404, "ContainerNotFound"), NotFound),
-        (Answer(409, "BlobAlreadyExists"), AlreadyExists),
-        (Answer(409, "ContainerBeingDeleted"), Unavailable),
-        (Answer(409, "BlobArchived"), Unsupported),
-        (Answer(409, "DirectoryIsNotEmpty"), Unsupported),
-        (Answer(409, "PublicAccessNotPermitted"), CredentialMissing),
-        (Answer(412, "ConditionNotMet"), PreconditionFailed),
-        (Answer(412, "LeaseIdMissing"), Unsupported),
-        (Answer(400, "Md5Mismatch"), Corrupted),
-        (Answer(400, "InvalidBlockList"), PreconditionFailed),
-        (Answer(400, "InvalidMetadata"), Unsupported),
-        (Answer(401, "NoAuthenticationInformation"), CredentialMissing),
-        (Answer(401, "InvalidAuthenticationInfo"), CredentialRefused),
-        (Answer(403, "AuthenticationFailed"), CredentialRefused),
-        (Answer(403, "AuthorizationPermissionMismatch"), PermissionDenied),
-        (Answer(403, "AuthorizationProtocolMismatch"), PermissionDenied),
-        (Answer(403), PermissionDenied),
-        (Answer(408), Unavailable),
-        (Answer(429, "TooManyRequests"), Unavailable),
-        (Answer(500, "InternalError"), Unavailable),
-        (Answer(501, "NotImplemented"), Unsupported),
-        (Answer(503, "ServerBusy"), Unavailable),
+        (Refusal(404, "BlobNotFound"), NotFound),
+        (Refusal(404, "ContainerNotFound"), NotFound),
+        (Refusal(409, "BlobAlreadyExists"), AlreadyExists),
+        (Refusal(409, "ContainerBeingDeleted"), Unavailable),
+        (Refusal(409, "BlobArchived"), Unsupported),
+        (Refusal(409, "DirectoryIsNotEmpty"), Unsupported),
+        (Refusal(409, "PublicAccessNotPermitted"), CredentialMissing),
+        (Refusal(412, "ConditionNotMet"), PreconditionFailed),
+        (Refusal(412, "LeaseIdMissing"), Unsupported),
+        (Refusal(400, "Md5Mismatch"), Corrupted),
+        (Refusal(400, "InvalidBlockList"), PreconditionFailed),
+        (Refusal(400, "InvalidMetadata"), Unsupported),
+        (Refusal(401, "NoAuthenticationInformation"), CredentialMissing),
+        (Refusal(401, "InvalidAuthenticationInfo"), CredentialRefused),
+        (Refusal(403, "AuthenticationFailed"), CredentialRefused),
+        (Refusal(403, "AuthorizationPermissionMismatch"), PermissionDenied),
+        (Refusal(403, "AuthorizationProtocolMismatch"), PermissionDenied),
+        (Refusal(403), PermissionDenied),
+        (Refusal(408), Unavailable),
+        (Refusal(429, "TooManyRequests"), Unavailable),
+        (Refusal(500, "InternalError"), Unavailable),
+        (Refusal(501, "NotImplemented"), Unsupported),
+        (Refusal(503, "ServerBusy"), Unavailable),
     ],
     ids=lambda value: getattr(value, "code", None) or getattr(value, "__name__", None),
 )
-def test_answers_of_the_service(answer: Answer, want: type[DatastoresError]) -> None:
+def test_answers_of_the_service(answer: Refusal, want: type[DatastoresError]) -> None:
     """Azure's answers become the error that says what a person can do."""
     assert type(refused(PLACE, "a", answer)) is want
 

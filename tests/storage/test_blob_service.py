@@ -28,7 +28,6 @@ from datastores.errors import (
 from datastores.names import DatastoreName
 from datastores.storage.blob.blocks import BlobStaging
 from datastores.storage.blob.copies import BlobCopying
-from datastores.storage.blob.direct import Direct
 from datastores.storage.blob.folders import BlobFolders
 from datastores.storage.blob.listing import raw_pages
 from datastores.storage.blob.place import place_of
@@ -128,11 +127,23 @@ def store(service: Service) -> Iterator[Store]:
     store.close()
 
 
-@pytest.fixture(params=["direct", "whole client"])
-def either(service: Service, request: pytest.FixtureRequest) -> Iterator[Store]:
-    """A store that reads and writes through sockets of its own, or as it does with a proxy."""
-    with store_with(service, None, is_direct=request.param == "direct") as store:
+@pytest.fixture(params=["direct", "proxied"])
+def either(
+    service: Service, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Store]:
+    """A store with sockets of its own, and one behind a proxy, which is the service itself."""
+    if request.param == "proxied":
+        name_proxy(service, monkeypatch)
+    with store_with(service, None) as store:
         yield store
+
+
+def name_proxy(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a machine whose way out is the service."""
+    address = urllib.parse.urlsplit(service.endpoint)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://{address.netloc}")
 
 
 def delivered(store: Store, key: str) -> int:
@@ -222,7 +233,7 @@ class Tokens:
 
 
 @contextlib.contextmanager
-def store_with(service: Service, tokens: Any, *, is_direct: bool = True) -> Iterator[BlobStore]:
+def store_with(service: Service, tokens: Any) -> Iterator[BlobStore]:
     """A store with credentials of the test's own making."""
     place = place_of(definition(service), Anonymous())
     wire = Wire(place, lambda: tokens, SHORT)
@@ -230,7 +241,6 @@ def store_with(service: Service, tokens: Any, *, is_direct: bool = True) -> Iter
     staging = BlobStaging(wire)
     store = BlobStore(
         place,
-        Direct(wire) if is_direct else None,
         wire,
         listers,
         staging,
@@ -424,10 +434,7 @@ def test_stream_that_was_left_early(service: Service, store: Store) -> None:
 
 def test_reading_through_a_proxy(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the environment names a proxy, every request goes there."""
-    address = urllib.parse.urlsplit(service.endpoint)
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("http_proxy", f"http://{address.netloc}")
+    name_proxy(service, monkeypatch)
     far = BlobContainer(DatastoreName("far"), "c", "acme", "http://acme.invalid/acme")
     service.answer = lambda request: request.say(200, b"abc")
     store = open_blob(far, Anonymous(), SHORT)

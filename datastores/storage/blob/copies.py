@@ -176,7 +176,7 @@ class BlobCopying:
         copy_id = answer.headers.get("x-ms-copy-id", "")
         # Azure documents the id of looks at copies in the background alone; one that is complete
         # at once has its last version from the start.
-        told = "ETag" if answer.headers.get("x-ms-copy-status") == "success" else "x-ms-copy-id"
+        told = "etag" if answer.headers.get("x-ms-copy-status") == "success" else "x-ms-copy-id"
         ours = answer.headers.get(told)
         progress = ""
         pause = _FIRST_PAUSE_SECONDS

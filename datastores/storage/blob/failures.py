@@ -28,7 +28,7 @@ from datastores.storage.blob.place import Place
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Refusal:
     """A response that says no: its HTTP status, Azure's word for the reason, and a pause."""
 
     status: int
@@ -116,7 +116,7 @@ PLACED: Mapping[str, type[StoreError]] = {
 }
 
 
-def refused(place: Place, key: str | None, answer: Answer) -> DatastoresError:
+def refused(place: Place, key: str | None, answer: Refusal) -> DatastoresError:
     """The error for a response of the service."""
     said = f"{place.host} answered {answer.status} {answer.code}".rstrip()
     if answer.code == "ContainerNotFound":
@@ -136,7 +136,7 @@ def refused(place: Place, key: str | None, answer: Answer) -> DatastoresError:
     return _by_status(place, key, answer, said)
 
 
-def _forbidden(place: Place, key: str | None, answer: Answer, said: str) -> DatastoresError:
+def _forbidden(place: Place, key: str | None, answer: Refusal, said: str) -> DatastoresError:
     if place.proof_ends and place.proof_ends <= datetime.now(UTC):
         return CredentialExpired(place.label, place.proof_ends, "create a new SAS and register it")
     # A key may do everything: what it is refused, it is refused as a key, or by the network.
@@ -152,7 +152,7 @@ def _forbidden(place: Place, key: str | None, answer: Answer, said: str) -> Data
     )
 
 
-def _by_status(place: Place, key: str | None, answer: Answer, said: str) -> StoreError:
+def _by_status(place: Place, key: str | None, answer: Refusal, said: str) -> StoreError:
     status = answer.status
     if status == 404:
         return NotFound(place.label, key)

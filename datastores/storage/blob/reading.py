@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from datastores.errors import NotFound, PreconditionFailed, Unavailable
-from datastores.storage.blob.direct import Direct
 from datastores.storage.blob.failures import cut_short, without_length
 from datastores.storage.blob.headers import info_from
 from datastores.storage.blob.listing import is_marker
@@ -79,21 +78,19 @@ def _no_pieces() -> Generator[Buffer, None, None]:
     yield from ()
 
 
-def read_direct(
-    direct: Direct, place: Place, key: str, start: int, length: int | None, version: str | None
-) -> BlobStream:
-    """A stream over a socket of our own."""
-    headers, pieces = direct.get(key, _wanted(start, length, version))
-    return _stream(place, key, headers, pieces)
-
-
-def read_any(
+def read_blob(
     wire: Wire, key: str, start: int, length: int | None, version: str | None
 ) -> BlobStream:
-    """A stream through a whole HTTP client, for proxies."""
-    pieces = _wire_pieces(wire, key, _wanted(start, length, version))
-    # The generator sends its request, and hands over the answer's headers before any bytes.
-    return _stream(wire.place, key, next(pieces).headers, pieces)
+    """A stream of one version of a blob, or of a range of it."""
+    answer = wire.get(key, _wanted(start, length, version))
+    if "content-length" not in answer.headers:
+        answer.pieces.close()
+        raise without_length(wire.place, key)
+    info = info_from(key, answer.headers)
+    if is_marker(key, info.size, info.metadata):
+        answer.pieces.close()
+        raise NotFound(wire.place.label, key, "it is a folder")
+    return BlobStream(wire.place, info, int(answer.headers["content-length"]), answer.pieces)
 
 
 def _wanted(start: int, length: int | None, version: str | None) -> Mapping[str, str]:
@@ -104,22 +101,3 @@ def _wanted(start: int, length: int | None, version: str | None) -> Mapping[str,
     if version is not None:
         headers["If-Match"] = f'"{version}"'
     return headers
-
-
-def _stream(
-    place: Place, key: str, headers: Mapping[str, str], pieces: Generator[Buffer, None, None]
-) -> BlobStream:
-    if "content-length" not in headers:
-        pieces.close()
-        raise without_length(place, key)
-    info = info_from(key, headers)
-    if is_marker(key, info.size, info.metadata):
-        pieces.close()
-        raise NotFound(place.label, key, "it is a folder")
-    return BlobStream(place, info, int(headers["content-length"]), pieces)
-
-
-def _wire_pieces(wire: Wire, key: str, headers: Mapping[str, str]) -> Generator[Any, None, None]:
-    with wire.stream(key, headers=headers) as response:
-        yield response
-        yield from wire.pieces(key, response)

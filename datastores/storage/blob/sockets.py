@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 import time
@@ -49,17 +50,24 @@ class Sockets:
         self._idle: deque[Connection] = deque()
         self._context: SSLContext | None = None
 
-    def take(self, *, fresh: bool = False) -> Connection:
-        """The connection that was used last, or a new one."""
-        while not fresh:
+    def take(self, *, sure: bool) -> Connection:
+        """The connection that was used last, or a new one.
+
+        With `sure` it is one that the host has not closed, as far as is known here.
+        """
+        while True:
             try:
                 kept = self._idle.pop()
             except IndexError:
-                break
-            if time.monotonic() - (kept.idle_since or 0.0) < _LONGEST_IDLE_SECONDS:
+                return self.connect()
+            rested = time.monotonic() - (kept.idle_since or 0.0)
+            if rested < _LONGEST_IDLE_SECONDS and not (sure and _has_something(kept.socket)):
                 return kept
             kept.socket.close()
-        return Connection(self._connect(), is_tls=self._is_tls)
+
+    def connect(self) -> Connection:
+        """A new one."""
+        return Connection(self._connected(), is_tls=self._is_tls)
 
     def give_back(self, connection: Connection) -> None:
         """For the next request; nothing may be left to read in it."""
@@ -75,7 +83,7 @@ class Sockets:
         """In a forked child: the connections are its parent's, who goes on using them."""
         self._idle = deque()
 
-    def _connect(self) -> socket.socket:
+    def _connected(self) -> socket.socket:
         patience = self._patience
         made = socket.create_connection((self._host, self._port), patience.connect_seconds)
         try:
@@ -104,6 +112,13 @@ def trusted_certificates() -> str:
     import certifi
 
     return certifi.where()
+
+
+def _has_something(idle: socket.socket) -> bool:
+    # Nobody asked for anything, so what is there to be read can only be the end.
+    poll = select.poll()
+    poll.register(idle, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _bound(made: socket.socket, seconds: float, *, is_tls: bool) -> None:

@@ -1,7 +1,7 @@
 """A blob container, or an ADLS Gen2 file system, as a `Store`.
 
-Whole objects and ranges go over sockets of our own (`direct`), everything else through urllib3
-(`wire`); where the environment names a proxy, everything does.
+Requests go over sockets of our own (`direct`), or through urllib3 where the environment names a
+proxy (`proxied`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from datastores.definitions.azure_storage import BlobContainer, DataLakeGen2
 from datastores.errors import AlreadyExists, CredentialRefused, NotFound
 from datastores.storage.blob.blocks import BlobStaging, as_bytes, cut, write_blocks
 from datastores.storage.blob.copies import BlobCopying
-from datastores.storage.blob.direct import Direct
 from datastores.storage.blob.failures import RangeBeyond
 from datastores.storage.blob.folders import BlobFolders
 from datastores.storage.blob.headers import (
@@ -30,9 +29,9 @@ from datastores.storage.blob.headers import (
 from datastores.storage.blob.listers import Listers
 from datastores.storage.blob.listing import FolderPages, ObjectPages, is_marker, raw_pages
 from datastores.storage.blob.place import Place, place_of
-from datastores.storage.blob.reading import BlobStream, nothing, read_any, read_direct
+from datastores.storage.blob.reading import BlobStream, nothing, read_blob
 from datastores.storage.blob.spelling import LONGEST_KEY, must_hold, unholdable
-from datastores.storage.blob.wire import Wire, proxy_for, sized
+from datastores.storage.blob.wire import Wire
 from datastores.storage.contract import (
     Features,
     ObjectInfo,
@@ -44,9 +43,7 @@ from datastores.storage.contract import (
 from datastores.storage.forks import renewed
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
-    from datastores.storage.blob.wire import Proof
+    from datastores.storage.blob.signer import Proof
     from datastores.storage.contract import Body
 
 _FEATURES = Features(longest_key=LONGEST_KEY)
@@ -62,7 +59,6 @@ def open_blob(
     staging = BlobStaging(wire)
     return BlobStore(
         place,
-        None if proxy_for(place) else renewed(Direct(wire)),
         wire,
         listers,
         staging,
@@ -90,7 +86,6 @@ class BlobStore:
     def __init__(
         self,
         place: Place,
-        direct: Direct | None,
         wire: Wire,
         listers: Executor,
         staging: BlobStaging,
@@ -98,7 +93,6 @@ class BlobStore:
         folders: BlobFolders,
     ) -> None:
         self._place = place
-        self._direct = direct
         self._wire = wire
         self._listers = listers
         self._staging = staging
@@ -147,7 +141,7 @@ class BlobStore:
         if length == 0:
             return nothing(self._place, self.stat(key), version)
         try:
-            return self._read(key, start, length, version)
+            return read_blob(self._wire, key, start, length, version)
         except RangeBeyond:
             return nothing(self._place, self.stat(key), version)
 
@@ -178,7 +172,8 @@ class BlobStore:
             **metadata_headers(metadata),
         }
         content = as_bytes(first)
-        return written(key, len(content), self._put(key, headers, content))
+        response = self._wire.ask("PUT", key, headers=headers, body=content)
+        return written(key, len(content), response.headers)
 
     def delete(self, key: str) -> None:
         if unholdable(key):
@@ -209,18 +204,6 @@ class BlobStore:
         # Running look-aheads end within their patience.
         self._listers.shutdown(wait=True, cancel_futures=True)
         self._wire.close()
-        if self._direct:
-            self._direct.close()
-
-    def _read(self, key: str, start: int, length: int | None, version: str | None) -> BlobStream:
-        if self._direct:
-            return read_direct(self._direct, self._place, key, start, length, version)
-        return read_any(self._wire, key, start, length, version)
-
-    def _put(self, key: str, headers: Mapping[str, str], body: Buffer) -> Mapping[str, str]:
-        if self._direct:
-            return self._direct.put(key, sized(headers, body), body)
-        return self._wire.ask("PUT", key, headers=headers, body=body).headers
 
     def _must_be_possible(self, key: str) -> None:
         reason = unholdable(key)

@@ -20,6 +20,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     runtime = tmp_path / "runtime"
     runtime.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setenv("DATASTORES_AGENT_STATE", str(runtime / "datastores-agent"))
     monkeypatch.setenv("DATASTORES_CACHE", str(tmp_path / "node_cache"))
     return Bench.make(tmp_path)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import threading
 from pathlib import Path
@@ -44,7 +43,9 @@ def main(spec_path: str, folder: str, jobs: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    # Not `ru_maxrss`, which remembers what the parent was when it forked.
+    status = Path("/proc/self/status").read_text()
+    peak = int(status.partition("VmHWM:")[2].split()[0]) << 10
     sys.stdout.write(json.dumps({"wrong": wrong, "counters": counters, "peak": peak}))
 
 

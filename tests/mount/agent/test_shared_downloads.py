@@ -58,6 +58,10 @@ def counting(azurite: Azurite) -> Iterator[Cloud]:
         yield Cloud.of(azurite, gate)
 
 
+# Without a daemon nobody says that jobs share this node.
+CACHED = ("--cache-downloads", "always")
+
+
 def _asked(cloud: Cloud) -> collections.Counter[str]:
     assert isinstance(cloud.gate, CountingGate)
     return cloud.gate.asked
@@ -124,12 +128,12 @@ def test_a_second_job_finds_the_first_ones_files(bench: Bench, counting: Cloud) 
     """)
     given = bench.input("train", "train", definition=counting.definition, lease=counting.lease)
     spec = bench.spec(inputs=(given,), outputs=())
-    first = bench.start(spec).end()
+    first = bench.start(spec, *CACHED).end()
     before = _asked(counting).total()
     shutil.rmtree(bench.run)
     bench.script("")
 
-    second = bench.start(spec).end()
+    second = bench.start(spec, *CACHED).end()
 
     assert (first.code, second.code, _asked(counting).total()) == (0, 0, before), second.err
     folder = bench.run / "work/cloud/train"
@@ -160,7 +164,7 @@ def test_a_cache_that_cannot_be_used_costs_a_warning(
     monkeypatch.setenv("DATASTORES_CACHE", str(bench.root / "file"))
     given = bench.input("train", "train", definition=counting.definition, lease=counting.lease)
 
-    ended = bench.start(bench.spec(inputs=(given,), outputs=())).end()
+    ended = bench.start(bench.spec(inputs=(given,), outputs=()), *CACHED).end()
 
     assert (ended.code, ended.err.count("downloads go without the cache")) == (0, 1), ended.err
     folder = bench.run / "work/cloud/train"
@@ -183,7 +187,7 @@ def test_the_cache_gives_way_on_a_small_disk(
         given = bench.input("train", "train", definition=counting.definition, lease=counting.lease)
         spec = bench.spec(inputs=(given,), outputs=())
 
-        ended = bench.start(spec, "--folder", str(place / "run")).end()
+        ended = bench.start(spec, "--folder", str(place / "run"), *CACHED).end()
 
         found = list((place / "run/work/cloud/train").iterdir())
         sizes = {path.name: path.stat().st_size for path in found}

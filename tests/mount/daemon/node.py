@@ -58,6 +58,8 @@ class Node:
         environment = {
             **os.environ,
             "XDG_RUNTIME_DIR": str(root / "run"),
+            # Root would find this machine's own daemon, if there is one.
+            "DATASTORES_AGENT_STATE": str(root / "run" / "datastores-agent"),
             "DATASTORES_CACHE": str(root / "cache"),
             "DATASTORES_SPOOL": str(root / "spool"),
             "PYTHONPATH": str(ROOT),
