@@ -57,7 +57,8 @@ class NodeMounter:
             return self._chosen
 
     def _choose(self) -> Mounter:
-        if self.by is not MountsBy.OWN:
+        if self.by is not MountsBy.OWN and _may_have_a_daemon():
+            # Only now: loading what talks to it takes a tenth of the start of a job.
             from mount.daemon.client import find_daemon
 
             daemon = find_daemon()
@@ -79,3 +80,9 @@ class NodeMounter:
         if self._own is None:
             self._own = FuseMounter(self.spools)
         return self._own
+
+
+def _may_have_a_daemon() -> bool:
+    from mount.daemon.home import Home, default_home
+
+    return Home.at(default_home()).socket_path.exists()

@@ -15,7 +15,7 @@ from typing_extensions import override
 from datastores.contract import LeaseSpec
 from datastores.errors import DatastoresError
 from mount.agent.mounting import MountWish
-from mount.daemon.engine import ATTACH_SECONDS, LAST_SECONDS
+from mount.daemon.bounds import ATTACH_SECONDS, LAST_SECONDS
 from mount.daemon.home import Home, default_home
 from mount.daemon.lease_source import LeaseSource
 from mount.daemon.orders import CacheWish, order_of

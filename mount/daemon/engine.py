@@ -17,6 +17,7 @@ from typing import Any
 from datastores.contract import LeaseSpec
 from datastores.errors import DatastoresError
 from mount.daemon import memory, paths
+from mount.daemon.bounds import ATTACH_SECONDS, LAST_SECONDS, RELEASE_SECONDS
 from mount.daemon.home import Home
 from mount.daemon.lease_source import LeaseSource
 from mount.daemon.memory import Memory
@@ -58,11 +59,6 @@ from mount.host.start import find_host, hosts, start_host
 
 log = logging.getLogger(__name__)
 
-# Beyond what starting a host may take, and a queue of them.
-ATTACH_SECONDS = 180.0
-# What a release gets that nobody waits for.
-RELEASE_SECONDS = 60.0
-LAST_SECONDS = 30.0
 _LOOKS_AT_ONCE = 16
 
 
