@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import threading
 
 log = logging.getLogger(__name__)
 
 _PIECE_BYTES = 1 << 16
+# The beginning of a line waits so long for its end, so that a script's two streams meet between
+# lines; what has no end, a prompt or a bar that is redrawn, is shown then.
+_WAITS_MS = 50
 
 
 class Pump:
@@ -30,16 +34,32 @@ class Pump:
         self._thread.join(seconds)
 
     def _run(self) -> None:
+        begun = b""
+        poll = select.poll()
+        poll.register(self._pipe, select.POLLIN)
         try:
-            while piece := os.read(self._pipe, _PIECE_BYTES):
-                for what, target in list(self._targets.items()):
-                    try:
-                        _write_all(target, piece)
-                    except OSError as error:
-                        del self._targets[what]
-                        log.warning("%s takes no more output: %s", what, error.strerror)
+            while True:
+                if begun and not poll.poll(_WAITS_MS):
+                    self._pass_on(begun)
+                    begun = b""
+                piece = os.read(self._pipe, _PIECE_BYTES)
+                if not piece:
+                    break
+                lines, end, begun = (begun + piece).rpartition(b"\n")
+                if len(begun) > _PIECE_BYTES:
+                    lines, end, begun = lines + end, begun, b""
+                self._pass_on(lines + end)
+            self._pass_on(begun)
         finally:
             os.close(self._pipe)
+
+    def _pass_on(self, piece: bytes) -> None:
+        for what, target in list(self._targets.items()):
+            try:
+                _write_all(target, piece)
+            except OSError as error:
+                del self._targets[what]
+                log.warning("%s takes no more output: %s", what, error.strerror)
 
 
 def _write_all(target: int, piece: bytes) -> None:
