@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import signal
 
+import pytest
+
 # A shell starts what it puts into the background without SIGINT, and so would be every program
 # that is started here; tests that interrupt one would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -23,3 +25,12 @@ pytest_plugins = [
     )
     if importlib.util.find_spec(name)
 ]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A test that was skipped is a feature that was not shown: the run fails and names it."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = sorted({report.nodeid for report in reporter.stats.get("skipped", ())})
+    if skipped:
+        reporter.write_line(f"no test may be skipped: {', '.join(skipped)}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing_extensions import override
 
 from datastores.contract import JobSpec, Script, lay_out
-from datastores.secret import redact
 from mount.agent import lease_keep, process
 from mount.agent.agent import Agent
 from mount.agent.claims import refuse_shared_places
@@ -28,6 +27,7 @@ from mount.agent.source import refuse_missing
 from mount.errors import MountRefused, SpecRejected
 from mount.leases.table import LeaseTable
 from mount.lifecycle.advance import begin
+from mount.logs import line_formatter
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def _refusal(spec: JobSpec, settings: Settings) -> str | None:
 def _log_into(path: Path) -> Iterator[None]:
     """What the agent says, also in a file of the run's folder."""
     handler = _RunLog(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(line_formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.setLevel(logging.INFO)
     top = logging.getLogger("mount")
     top.addHandler(handler)
@@ -162,7 +162,7 @@ class _RunLog(logging.Handler):
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        line = redact(self.format(record)) + "\n"
+        line = self.format(record) + "\n"
         with contextlib.suppress(OSError):
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 from typing_extensions import override
 
-from datastores.secret import redact
 from mount.cli.options import state_option
+from mount.logs import line_formatter
 
 _EPILOG = """
 \b
@@ -115,15 +115,9 @@ def daemon_command(
     return serve(settings, Inherited(*inherited) if inherited else None)
 
 
-class _Line(logging.Formatter):
-    @override
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
-
-
 def _speak() -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    handler.setFormatter(line_formatter("%(asctime)s %(levelname)s %(message)s"))
     top = logging.getLogger("mount")
     top.addHandler(handler)
     top.setLevel(logging.INFO)

@@ -6,15 +6,7 @@ import logging
 import sys
 from types import TracebackType
 
-from typing_extensions import override
-
-from datastores.secret import redact
-
-
-class _Line(logging.Formatter):
-    @override
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(f"datastores-agent: {record.levelname.lower()}: {record.getMessage()}")
+from mount.logs import line_formatter
 
 
 class Voice:
@@ -22,7 +14,7 @@ class Voice:
 
     def __enter__(self) -> None:
         self._handler = logging.StreamHandler(sys.stderr)
-        self._handler.setFormatter(_Line())
+        self._handler.setFormatter(line_formatter("datastores-agent: %(level)s: %(message)s"))
         self._handler.setLevel(logging.WARNING)
         logging.getLogger("mount").addHandler(self._handler)
 

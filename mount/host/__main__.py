@@ -10,17 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-from typing_extensions import override
-
-from datastores.secret import redact
 from mount.host.keeper import keep
 from mount.host.order import order_from_json
-
-
-class _Line(logging.Formatter):
-    @override
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+from mount.logs import line_formatter
 
 
 def main() -> None:
@@ -45,9 +37,7 @@ def main() -> None:
 
 def _log() -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        _Line("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-    )
+    handler.setFormatter(line_formatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("azure", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
