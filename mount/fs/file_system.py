@@ -19,6 +19,7 @@ from mount.fs.drafts import Drafts
 from mount.fs.files import Files
 from mount.fs.folders import FolderReader
 from mount.fs.handles import Handles
+from mount.fs.inodes import Node
 from mount.fs.moves import Moves
 from mount.fs.naming import Naming
 from mount.fs.notices import Notices
@@ -81,21 +82,28 @@ class StoreFileSystem:
         """Believe nothing the store said before now."""
         with self._tree.lock:
             nodes = self._tree.table.nodes()
-            absent, folders = self._tree.facts.absent(), {}
-            if absent:
-                folders = {
-                    self._tree.table.key(node): node for node in nodes if node.kind is Kind.FOLDER
-                }
-            for key in absent:
-                folder = folders.get(parent(key))
-                if folder:
-                    self._notices.forget_name(folder.inode, os.fsencode(basename(key)))
+            self._forget_absent(nodes)
             self._tree.facts.clear()
             for node in nodes:
                 node.fresh_until = 0.0
                 node.names = None
                 if node.parent:
                     self._notices.forget_name(node.parent.inode, os.fsencode(node.name))
+
+    def _forget_absent(self, nodes: Iterable[Node]) -> None:
+        absent = self._tree.facts.absent()
+        if not absent:
+            return
+        table = self._tree.table
+        folders = {
+            table.key(node): node.inode
+            for node in nodes
+            if node.kind is Kind.FOLDER and not table.is_gone(node)
+        }
+        for key in absent:
+            folder = folders.get(parent(key))
+            if folder is not None:
+                self._notices.forget_name(folder, os.fsencode(basename(key)))
 
     def start(self, kernel: Kernel) -> None:
         self._notices.start(kernel)

@@ -80,11 +80,10 @@ def why_not(mountpoint: str) -> str | None:
         return f"{DEVICE} does not exist; load the kernel's module fuse or give the container --device {DEVICE}"
     if not Path(mountpoint).is_dir():
         return f'"{mountpoint}" is no folder; create it first'
-    return _why_not_directly(mountpoint) if may_mount() else why_not_by_helper()
+    return _why_not_directly(mountpoint) if may_mount() else _why_not_by_helper()
 
 
-def why_not_by_helper() -> str | None:
-    """The reason why nobody but root can mount here; None if the helper can."""
+def _why_not_by_helper() -> str | None:
     if _installed_helper() is None:
         return f"only root may mount here and {HELPER} is not installed; install the package fuse3"
     # The helper opens the device with its caller's rights.

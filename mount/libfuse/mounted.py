@@ -232,18 +232,10 @@ def mount(filesystem: FileSystem, mountpoint: str, *, options: MountOptions) -> 
 
 def why_not(mountpoint: str) -> str | None:
     """The reason why libfuse cannot mount there; None if it may be tried."""
-    if sys.platform != "linux":
-        return "mounting needs Linux; download instead"
     if importlib.util.find_spec("fuseparts") is None:
         return f"{PACKAGE} is not installed; install datastores[libfuse]"
-    if not Path(device.DEVICE).exists():
-        return (
-            f"{device.DEVICE} does not exist; load the kernel's module fuse or give the container"
-            f" --device {device.DEVICE}"
-        )
-    if not Path(mountpoint).is_dir():
-        return f'"{mountpoint}" is no folder; create it first'
-    return None if device.may_mount() else device.why_not_by_helper()
+    # libfuse asks the same kernel in the same way.
+    return device.why_not(mountpoint)
 
 
 def mount_words(options: MountOptions, seconds: tuple[float, float]) -> list[str]:

@@ -66,7 +66,7 @@ def test_the_answer_to_init_has_its_numbers_in_place() -> None:
         (errors.AlreadyExists("s", "k"), errno.EEXIST),
         (errors.PreconditionFailed("s", "k"), errno.ESTALE),
         (errors.PermissionDenied("s", "k"), errno.EACCES),
-        (errors.CredentialExpired("s", None, "renew it"), errno.EACCES),
+        (errors.CredentialExpired("s", None, "renew it"), errno.EKEYEXPIRED),
         (errors.Unsupported("s", "k"), errno.ENOTSUP),
         (errors.NameRejected("file", "a\n", "no line breaks"), errno.EINVAL),
         (errors.Unavailable("s", "k"), errno.EIO),
