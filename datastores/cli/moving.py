@@ -368,7 +368,7 @@ def _one_file(store: Store, place: StorePlace) -> ObjectInfo:
         if not is_folder(store, place.place):
             raise NotFound(place.datastore, place.place, error.detail or SEE) from error
     raise Unsupported(
-        place.datastore, place.place, "it is a folder; pass -r to delete everything in it"
+        place.datastore, place.place, "it is a folder; give -r to delete everything in it"
     )
 
 

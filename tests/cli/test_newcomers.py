@@ -71,7 +71,7 @@ def test_stat_of_a_folder_counts(call: Call, blobs: Path) -> None:
         (["cat", "workspaceblobstore:train"], 13, "it is a folder; name a file in it"),
         (["cat", "workspaceblobstore:"], 13, "it is a folder; name a file in it"),
         (["cat", "workspaceblobstore:nope"], 7, "see what is there"),
-        (["rm", "workspaceblobstore:train"], 13, "it is a folder; pass -r"),
+        (["rm", "workspaceblobstore:train"], 13, "it is a folder; give -r"),
         (["rm", "workspaceblobstore:nope"], 7, "see what is there"),
     ],
 )

@@ -77,10 +77,11 @@ class Direct:
         body: Buffer | None,
     ) -> tuple[Connection, bytes]:
         """A connection, and what it said first: the head of the answer and maybe more."""
-        # The host may close a kept connection at the moment it is used. Who only asks asks again;
-        # what changes something is not sent twice, so its connection is looked at before.
-        only_asks = method in ("GET", "HEAD")
-        connection = self._sockets.take(sure=not only_asks)
+        # The host may close a kept connection at the moment it is used; then the request is made
+        # again. A write with a condition is not: it could be refused for what it did itself, so
+        # its connection is looked at before.
+        again = method in ("GET", "HEAD") or not any(one.startswith("If-") for one in headers)
+        connection = self._sockets.take(sure=not again)
         while True:
             try:
                 connection.socket.sendall(
@@ -96,7 +97,7 @@ class Direct:
                 return connection, _read_head(connection)
             except ConnectionError:
                 connection.socket.close()
-                if connection.is_fresh or not only_asks:
+                if connection.is_fresh or not again:
                     raise
             except BaseException:
                 connection.socket.close()
