@@ -32,6 +32,7 @@ from datastores.storage.contract import (
     Staging,
     Store,
 )
+from datastores.storage.shown import Shown
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -224,7 +225,7 @@ class RetryingStore:
         self, what: str, place: str, inner: Callable[[str], Iterator[Page]]
     ) -> Iterator[Page]:
         effort = self.effort(what, place)
-        seen = _Seen()
+        seen = Shown()
         pages = inner(place)
         while True:
             try:
@@ -247,31 +248,6 @@ class RetryingStore:
             # place would never end.
             if fresh.objects or fresh.folders or not seen.resuming:
                 effort.restart()
-
-
-@dataclass(slots=True)
-class _Seen:
-    """How far a listing came, so that a second one can be cut to what the first did not show."""
-
-    objects_to: str = ""
-    folders_to: str = ""
-    in_order: bool = True
-    resuming: bool = False
-
-    def unseen(self, page: Page) -> Page:
-        objects, folders = page.objects, page.folders
-        if self.resuming:
-            objects = [info for info in objects if info.key > self.objects_to]
-            folders = [folder for folder in folders if folder > self.folders_to]
-        self.objects_to = self._advance(self.objects_to, [info.key for info in objects])
-        self.folders_to = self._advance(self.folders_to, folders)
-        return Page(objects, folders)
-
-    def _advance(self, last: str, keys: Sequence[str]) -> str:
-        for key in keys:
-            self.in_order = self.in_order and key > last
-            last = key
-        return last
 
 
 class ResumingStream:

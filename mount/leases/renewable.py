@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
@@ -23,6 +22,7 @@ from datastores.storage.contract import (
     Staging,
     Store,
 )
+from datastores.storage.shown import Shown
 from mount.leases.lease import RenewableLease
 from mount.leases.tenure import Tenure
 
@@ -175,7 +175,7 @@ class RenewableStore:
         self.lease.refused(tenure.number, error, self._check)
 
     def _pages(self, begin: Callable[[Store], Iterator[Page]]) -> Iterator[Page]:
-        seen = _Seen()
+        seen = Shown()
         while True:
             tenure = self.enter()
             try:
@@ -190,31 +190,6 @@ class RenewableStore:
                 return
             finally:
                 tenure.leave()
-
-
-@dataclass(slots=True)
-class _Seen:
-    """How far a listing came, so that a second one shows only what the first did not."""
-
-    objects_to: str = ""
-    folders_to: str = ""
-    in_order: bool = True
-    resuming: bool = False
-
-    def unseen(self, page: Page) -> Page:
-        objects, folders = page.objects, page.folders
-        if self.resuming:
-            objects = [info for info in objects if info.key > self.objects_to]
-            folders = [folder for folder in folders if folder > self.folders_to]
-        self.objects_to = self._advance(self.objects_to, [info.key for info in objects])
-        self.folders_to = self._advance(self.folders_to, folders)
-        return Page(objects, folders) if self.resuming else page
-
-    def _advance(self, last: str, keys: Sequence[str]) -> str:
-        for key in keys:
-            self.in_order = self.in_order and key > last
-            last = key
-        return last
 
 
 class _RenewableStream:
