@@ -77,6 +77,8 @@ class Features:
     atomic_conditions: bool = True
     # Metadata given to a write comes back from `stat`.
     keeps_metadata: bool = True
+    # It works in a child of a process that uses it, whatever the parent's threads did at the fork.
+    survives_fork: bool = False
     longest_key: int = 1024
 
 

@@ -33,6 +33,9 @@ class Work:
 
     run: Callable[[], int | None]
     weight: int = 0
+    # How several pieces of this kind are done at once, where that is better than one by one; it
+    # tells the budget itself what moved.
+    together: Callable[[Sequence[Work]], None] | None = None
 
 
 class Crew:
@@ -169,6 +172,9 @@ class Crew:
     def _labour(self) -> None:
         while works := self._take():
             try:
+                if together := works[0].together:
+                    together(works)
+                    continue
                 for work in works:
                     self.check()
                     self._budget.done(work.run())
@@ -204,7 +210,11 @@ class Crew:
         works = [queue.popleft()]
         weight = works[0].weight
         share = len(queue) // (PLENTY * self._most) if queue is self._feed else 0
-        while len(works) < min(share, MOST_AT_ONCE) and weight + queue[0].weight <= LIGHT:
+        while (
+            len(works) < min(share, MOST_AT_ONCE)
+            and weight + queue[0].weight <= LIGHT
+            and queue[0].together is works[0].together
+        ):
             works.append(queue.popleft())
             weight += works[-1].weight
         self._active += 1

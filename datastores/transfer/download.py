@@ -17,6 +17,7 @@ from datastores.transfer import disk
 from datastores.transfer.crew import Crew, Work
 from datastores.transfer.failures import save_failures
 from datastores.transfer.hosts import budget_for
+from datastores.transfer.lanes import Lanes, possible_lanes
 from datastores.transfer.large_file import LargeFetch
 from datastores.transfer.ledger import Ledger
 from datastores.transfer.options import Options
@@ -31,14 +32,12 @@ from datastores.transfer.planning import (
 )
 from datastores.transfer.records import Records
 from datastores.transfer.session import Session
-from datastores.transfer.small_file import fetch_small
+from datastores.transfer.smalls import Smalls
 from datastores.transfer.space import Space
 from datastores.transfer.summary import Summary
 from datastores.transfer.surplus import Seen, refuse_no_folder, surplus_files
 from datastores.transfer.watcher import Silent, Watcher
 
-# What a small file holds while it is on its way.
-SMALL_WEIGHT = 1 << 20
 _ASK_AT_ONCE = 16
 
 
@@ -198,8 +197,9 @@ def _run(source: _Source, target: Path, options: Options, ledger: Ledger) -> Non
     session = Session(store, target, options, ledger, records, crew, budget, space)
     seen = Seen() if options.delete else None
     complete, refusals = False, budget.refusals
+    lanes = Lanes(session, possible_lanes(session))
     try:
-        crew.run(_works(session, _steps(source, target, options, records), seen))
+        crew.run(_works(session, lanes, _steps(source, target, options, records), seen))
         complete = not crew.gave_up
         if not complete:
             ledger.abandon()
@@ -208,6 +208,7 @@ def _run(source: _Source, target: Path, options: Options, ledger: Ledger) -> Non
             # What could not be deleted is no file to fetch: only a whole run tries it again.
             complete = not ledger.summary().failed
     finally:
+        lanes.close()
         for large in list(session.open_files):
             large.close()
         records.close()
@@ -225,8 +226,11 @@ def _delete_surplus(session: Session, below: str, seen: Seen) -> None:
             session.ledger.deleted(name)
 
 
-def _works(session: Session, steps: Iterable[DownloadStep], seen: Seen | None) -> Iterator[Work]:
+def _works(
+    session: Session, lanes: Lanes, steps: Iterable[DownloadStep], seen: Seen | None
+) -> Iterator[Work]:
     ledger, options = session.ledger, session.options
+    small = Smalls(session, lanes)
     for step in steps:
         if seen is not None:
             seen.add(step.name)
@@ -239,7 +243,7 @@ def _works(session: Session, steps: Iterable[DownloadStep], seen: Seen | None) -
                     session.space.settle(disk.blocks_of(disk.hidden_beside(step.path, disk.PART)))
                     yield Work(LargeFetch(session, step).open)
                 else:
-                    yield Work(_Small(session, step), min(info.size, SMALL_WEIGHT))
+                    yield small.work(step)
             case Skip(name=name, why=why, size=size):
                 ledger.found(size)
                 ledger.skipped(name, why)
@@ -251,25 +255,6 @@ def _works(session: Session, steps: Iterable[DownloadStep], seen: Seen | None) -
             case Refuse(name=name, error=error):
                 ledger.found(0)
                 session.fail(name, error)
-
-
-class _Small:
-    """The work of fetching one small object."""
-
-    __slots__ = ("_fetch", "_session")
-
-    def __init__(self, session: Session, fetch: Fetch) -> None:
-        self._session = session
-        self._fetch = fetch
-
-    def __call__(self) -> int | None:
-        try:
-            return fetch_small(self._session, self._fetch)
-        except Exception as error:  # noqa: BLE001  # reported with the file's name
-            self._session.fail(self._fetch.name, error)
-            return None
-        finally:
-            self._session.space.settle(self._fetch.info.size)
 
 
 def _look(path: str) -> os.stat_result | None:

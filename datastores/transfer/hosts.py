@@ -27,6 +27,9 @@ class HostBudget:
         self._pace = pace
         self._busy = 0
         self._refusals = 0
+        # Processor time of processes that work for this one, and how many they are.
+        self._spent_elsewhere = 0.0
+        self._processes = 1
 
     def enter(self, most: int) -> bool:
         """Whether one more request may start; a yes must be followed by `leave`."""
@@ -40,7 +43,20 @@ class HostBudget:
         """A request ended; None when it did not reach the host and says nothing about it."""
         if moved is not None:
             with self._lock:
-                self._pace.done(self._clock(), moved, self._busy, self._spent())
+                spent = (self._spent() + self._spent_elsewhere) / self._processes
+                self._pace.done(self._clock(), moved, self._busy, spent)
+
+    def helped(self, seconds: float, refusals: int) -> None:
+        """Another process has worked for this one so long, and was asked for patience so often."""
+        with self._lock:
+            self._spent_elsewhere += seconds
+        for _ in range(refusals):
+            self.throttled(None)
+
+    def share(self, processes: int) -> None:
+        """From now on the work is done by so many processes."""
+        with self._lock:
+            self._processes = processes
 
     def leave(self) -> None:
         """Whoever entered makes no more requests."""

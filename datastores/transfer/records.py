@@ -140,6 +140,10 @@ class Records:
         if os.write(self._fd, line) < len(line):
             os.write(self._fd, b"\n")
 
+    def renew(self) -> None:
+        """In a forked child: a thread of the parent may have held the lock."""
+        self._lock = threading.Lock()
+
     def close(self) -> None:
         """Let go of the file; twice is fine."""
         fd, self._fd = self._fd, -1

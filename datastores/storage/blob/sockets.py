@@ -82,6 +82,8 @@ class Sockets:
     def renew(self) -> None:
         """In a forked child: the connections are its parent's, who goes on using them."""
         self._idle = deque()
+        # A thread of the parent may have held its locks.
+        self._context = None
 
     def _connected(self) -> socket.socket:
         patience = self._patience

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from datastores.storage.blob.signer import Proof
     from datastores.storage.contract import Body
 
-_FEATURES = Features(longest_key=LONGEST_KEY)
+_FEATURES = Features(survives_fork=True, longest_key=LONGEST_KEY)
 
 
 def open_blob(
