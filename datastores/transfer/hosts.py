@@ -39,12 +39,12 @@ class HostBudget:
             self._busy += 1
             return True
 
-    def done(self, moved: int | None) -> None:
-        """A request ended; None when it did not reach the host and says nothing about it."""
+    def done(self, moved: int | None, requests: int = 1) -> None:
+        """Requests ended; None when they did not reach the host and say nothing about it."""
         if moved is not None:
             with self._lock:
                 spent = (self._spent() + self._spent_elsewhere) / self._processes
-                self._pace.done(self._clock(), moved, self._busy, spent)
+                self._pace.done(self._clock(), moved, self._busy, spent, requests)
 
     def helped(self, seconds: float, refusals: int) -> None:
         """Another process has worked for this one so long, and was asked for patience so often."""

@@ -184,7 +184,7 @@ class _Child:
                 self._start()
         return message
 
-    def _answer(self, number: int, outcomes: Sequence[Outcome]) -> bytes:
+    def _answer(self, number: int, outcomes: list[Outcome]) -> bytes:
         with self._lock:
             spent, self._spent = self._spent, time.process_time()
             refusals, self._refusals = self._refusals, self._budget.refusals

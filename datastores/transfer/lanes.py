@@ -174,7 +174,9 @@ class _Lane:
         number = next(self._numbers)
         self._handed[number] = fetches
         try:
-            self._line.send(lane.question(number, fetches))
+            question = lane.question(number, fetches)
+            while not self.is_broken and not self._say(question):
+                pass
             while not self.is_broken:
                 if (message := self._hear()) is not None:
                     answered, answer = lane.answered(message)
@@ -208,20 +210,32 @@ class _Lane:
         except (ProcessLookupError, ChildProcessError):
             pass  # somebody else in this process waits for all children
 
+    def _say(self, question: bytes) -> bool:
+        """Whether the lane has been told; it may have too much to do for the moment."""
+        try:
+            self._line.send(question)
+        except (BlockingIOError, InterruptedError):
+            self._look_after()
+            return False
+        return True
+
     def _hear(self) -> bytes | None:
         """The next message, or None when there is none yet."""
         try:
             message = self._line.recv(lane.LONGEST_ANSWER)
         except (BlockingIOError, InterruptedError):
-            self._session.crew.check()
-            if time.monotonic() - self._heard_at > SILENCE_SECONDS or self._is_gone():
-                self.is_broken = True
+            self._look_after()
             return None
         if not message:
             self.is_broken = True
             return None
         self._heard_at = time.monotonic()
         return message
+
+    def _look_after(self) -> None:
+        self._session.crew.check()
+        if time.monotonic() - self._heard_at > SILENCE_SECONDS or self._is_gone():
+            self.is_broken = True
 
     def _is_gone(self) -> bool:
         try:

@@ -15,6 +15,8 @@ LONGEST_HOLD = 32
 # A process that computes for this share of the time has enough requests under way: more of them
 # only wake each other. 5,000 x 100 KiB from a near host: 1.3 CPU-s with 4, 1.7 with 16.
 CROWDED = 0.8
+# Above it a request spends its time in calls that do not hold the interpreter.
+SMALL_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -49,20 +51,23 @@ class Pace:
     def allowed(self) -> int:
         return max(self.least, min(self.most, int(self.limit)))
 
-    def done(self, now: float, moved: int, busy: int, spent: float = 0.0) -> None:
-        """A request ended and moved so many bytes, while so many were under way.
+    def done(
+        self, now: float, moved: int, busy: int, spent: float = 0.0, requests: int = 1
+    ) -> None:
+        """Requests ended and moved so many bytes, while so many were under way.
 
         `spent` is the processor time of this process so far.
         """
         if self.window_began is None:
             self._open_window(now, spent)
-        self.window_work += moved + REQUEST_BYTES
-        self.window_count += 1
+        self.window_work += moved + requests * REQUEST_BYTES
+        self.window_count += requests
         self.window_busiest = max(self.window_busiest, busy)
         elapsed = now - (self.window_began or 0.0)
         wanted = self.first_window_seconds if self.opening else self.window_seconds
         if elapsed >= wanted and self.window_count >= self.allowed:
-            crowded = spent - self.window_spent >= CROWDED * elapsed
+            is_small = self.window_work < self.window_count * (REQUEST_BYTES + SMALL_BYTES)
+            crowded = is_small and spent - self.window_spent >= CROWDED * elapsed
             self._judge(now, self.window_work / elapsed, crowded=crowded)
             self._open_window(now, spent)
 

@@ -55,6 +55,9 @@ class Smalls:
         budget.helped(answer.spent_seconds, answer.refusals)
         for fetch, outcome in zip(handed.fetches, answer.outcomes, strict=False):
             self._note(fetch, outcome)
+        brought = [outcome for outcome in answer.outcomes if isinstance(outcome, int)]
+        if brought:
+            budget.done(sum(brought), len(brought))
         for fetch in handed.fetches[len(answer.outcomes) :]:
             self._session.crew.check()
             budget.done(self._fetch(fetch))
@@ -65,7 +68,6 @@ class Smalls:
             ledger.started(fetch.name)
             ledger.moved(fetch.name, outcome)
             ledger.finished(fetch.name)
-            session.budget.done(outcome)
         else:
             ledger.skipped(fetch.name, outcome)
         session.space.settle(fetch.info.size)

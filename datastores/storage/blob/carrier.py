@@ -21,7 +21,7 @@ PIECE_BYTES = 256 * 1024
 class Answer:
     """What the service said, yes or no; the body is still on its way.
 
-    Names of headers are asked for in lower case. Close `pieces`, or read them to their end.
+    Names of headers are in lower case. Close `pieces`, or read them to their end.
     """
 
     status: int

@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from datastores.secret import masked
@@ -168,14 +169,17 @@ def _parse(data: bytes, *, is_bodiless: bool) -> _Head | None:
     found = _STATUS_LINE.match(data)
     if end < 0 or not found or int(found[1]) < 200:
         return None
-    headers = {}
-    # One expression for all lines takes twice as long.
-    for line in data[found.end() : end].decode("latin-1").split("\r\n"):
-        name, _, value = line.partition(":")
-        headers[name.lower()] = value.strip()
+    headers = dict(map(_field, data[found.end() : end].decode("latin-1").split("\r\n")))
     status = int(found[1])
     rest = memoryview(data)[end + len(_HEAD_END) :]
     return _Head(status, headers, rest, is_bodiless or status in _BODILESS)
+
+
+# Most lines of a head are those of the head before: 7 us for one with 17 of them, 18 without.
+@lru_cache(maxsize=256)
+def _field(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name.lower(), value.strip()
 
 
 def _counted(

@@ -17,7 +17,7 @@ _METADATA_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?\Z")
 
 
 def info_from(key: str, headers: Mapping[str, str]) -> ObjectInfo:
-    """The object that the answer to a HEAD or GET describes; names are asked for in lower case."""
+    """The object that the answer to a HEAD or GET describes; names are in lower case."""
     total = headers.get("content-range", "").rpartition("/")[2] or headers["content-length"]
     # With a range, Content-MD5 would be that of the range.
     digest = headers.get("x-ms-blob-content-md5") or (
@@ -32,7 +32,7 @@ def info_from(key: str, headers: Mapping[str, str]) -> ObjectInfo:
         {
             name[len(_METADATA) :]: value
             for name, value in headers.items()
-            if name.lower().startswith(_METADATA)
+            if name.startswith(_METADATA)
         },
     )
 

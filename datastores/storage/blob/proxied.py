@@ -75,7 +75,8 @@ class Proxied:
             raise from_urllib3(self._place, key, error) from masked(error)
         pieces = self._pieces(key, response)
         next(pieces)
-        return Answer(response.status, response.headers, pieces)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, headers, pieces)
 
     def close(self) -> None:
         with self._lock:
