@@ -69,6 +69,10 @@ class RenewableLease:
             self._number += 1
             self._changed.notify_all()
 
+    def forget_waiters(self) -> None:
+        """In a forked child, which has none of the threads that waited here."""
+        self._changed = threading.Condition()
+
     def current(self, check: Callable[[], None] | None = None) -> tuple[int, LeaseSpec | None]:
         """The number and the lease to use now; waits for a late renewal.
 

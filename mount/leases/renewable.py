@@ -22,6 +22,7 @@ from datastores.storage.contract import (
     Staging,
     Store,
 )
+from datastores.storage.forks import renewed
 from datastores.storage.shown import Shown
 from mount.leases.lease import RenewableLease
 from mount.leases.tenure import Tenure
@@ -44,7 +45,7 @@ def open_renewable(
     `check` is called while a call waits for a late lease, and may end it by raising.
     """
     number, spec = lease.current(check)
-    return RenewableStore(lease, open_with, Tenure(number, open_with(spec)), check)
+    return renewed(RenewableStore(lease, open_with, Tenure(number, open_with(spec)), check))
 
 
 class RenewableStore:
@@ -66,6 +67,15 @@ class RenewableStore:
         self._lock = threading.Lock()
         # Exchanged under the lock.
         self._tenure = first
+
+    def renew(self) -> None:
+        """In a forked child: threads of the parent may have held the locks.
+
+        Later leases do not come here, so a child should not live long.
+        """
+        self._lock = threading.Lock()
+        self._tenure.renew()
+        self.lease.forget_waiters()
 
     @property
     def label(self) -> str:

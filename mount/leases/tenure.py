@@ -18,6 +18,10 @@ class Tenure:
         self._users = 0
         self._is_over = False
 
+    def renew(self) -> None:
+        """In a forked child: a thread of the parent may have held the lock."""
+        self._lock = threading.Lock()
+
     def enter(self) -> None:
         with self._lock:
             self._users += 1

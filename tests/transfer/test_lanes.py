@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from datastores.errors import CredentialExpired, NotFound, TransferFailed, Unavailable
-from datastores.storage.contract import ObjectStream
 from datastores.storage.local import LocalStore
+from datastores.storage.local_file import LocalStream
 from datastores.transfer import Limits, Options, Summary, download, lanes
 from datastores.transfer.hosts import budget_for
 from datastores.transfer.lanes import lanes_for
@@ -33,7 +33,7 @@ class ForkedStore(LocalStore):
         self.features = replace(self.features, survives_fork=True)
         self._before = before
 
-    def read(self, key: str, **options: Any) -> ObjectStream:
+    def read(self, key: str, **options: Any) -> LocalStream:
         self._before(key)
         return super().read(key, **options)
 

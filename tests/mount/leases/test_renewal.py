@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -283,3 +285,20 @@ def test_threads_read_while_leases_change() -> None:
     assert wrong == []
     assert {one.closed for one in opened} == {1}
     assert isinstance(store, RenewableStore)
+
+
+def test_a_child_reads_whatever_the_threads_of_its_parent_were_doing(service: Service) -> None:
+    """A process forked while every lock of the store is held can use it all the same."""
+    store = open_renewable(RenewableLease("images", service.lease(600)), service.open)
+    with store.lease._changed, store._lock, store._tenure._lock:  # what threads may hold
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                signal.alarm(int(WAIT_SECONDS))
+                code = 0 if content(store, "train/1") == b"1" else 2
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+    store.close()
+    assert os.waitstatus_to_exitcode(status) == 0
