@@ -49,6 +49,9 @@ PROMISES: tuple[Promise, ...] = (
     Promise("upload", _EVERY, Figure.TIME, "azcopy", 1.2),
     Promise("upload", _EVERY, Figure.TIME, "adlfs", 3.0),
     Promise("upload", _EVERY, Figure.MEMORY, None, 256),
+    # Checking costs a tenth at most.
+    Promise("download", _EVERY, Figure.TIME, "datastores-unchecked", 0.9),
+    Promise("download", _EVERY, Figure.CPU, "datastores-unchecked", 0.9),
     *(
         Promise(direction, _EVERY, Figure.TIME, peer, 1.0, rtt_ms=20)
         for direction in ("download", "upload")

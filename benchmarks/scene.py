@@ -13,7 +13,8 @@ FAILING_PERCENT = 5.0
 # What one run costs on two cores, rough, for the estimate only: seconds to start, files per second,
 # GiB per second, requests in flight when the round trip is long.
 _SPEEDS: dict[str, tuple[float, float, float, int]] = {
-    "datastores": (0.4, 1500, 0.8, 64),
+    "datastores": (0.4, 2500, 0.8, 64),
+    "datastores-unchecked": (0.4, 2500, 0.8, 64),
     "obstore-plain": (0.4, 1200, 0.7, 16),
     "rclone": (0.1, 1200, 0.6, 32),
     "azcopy": (0.5, 800, 0.4, 32),

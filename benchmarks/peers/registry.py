@@ -6,7 +6,7 @@ from benchmarks.peers.adlfs import Adlfs
 from benchmarks.peers.azcopy import Azcopy
 from benchmarks.peers.azure_sdk import AzureSdk
 from benchmarks.peers.copy import Copy
-from benchmarks.peers.datastores import Datastores
+from benchmarks.peers.datastores import Datastores, DatastoresUnchecked
 from benchmarks.peers.obstore_plain import ObstorePlain
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.rclone import Rclone
@@ -16,5 +16,14 @@ FLOOR = Copy.name
 
 PEERS: dict[str, Peer] = {
     peer.name: peer
-    for peer in (Datastores(), ObstorePlain(), Rclone(), Azcopy(), AzureSdk(), Adlfs(), Copy())
+    for peer in (
+        Datastores(),
+        DatastoresUnchecked(),
+        ObstorePlain(),
+        Rclone(),
+        Azcopy(),
+        AzureSdk(),
+        Adlfs(),
+        Copy(),
+    )
 }

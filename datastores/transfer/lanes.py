@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Before so many files have been found another process is not worth its start, 3 ms.
-WORTH_IT = 192
+WORTH_IT = 256
 MOST_LANES = 4
 # Then they are forked anew: renewed leases reach a lane in no other way.
 RENEW_SECONDS = 60.0
