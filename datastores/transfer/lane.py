@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import gc
-import logging
 import marshal
 import os
-import signal
 import socket
 import struct
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from datastores.storage.contract import ObjectInfo
+from datastores.transfer.children import close_inherited
 from datastores.transfer.crew import Crew, Stopped
+from datastores.transfer.disk import JOURNAL, PART
 from datastores.transfer.hosts import budget_for
 from datastores.transfer.ledger import Ledger
 from datastores.transfer.planning import Fetch
@@ -76,28 +75,11 @@ def answered(message: bytes) -> tuple[int, Answer]:
     return number, Answer(outcomes, spent, refusals)
 
 
-def live(session: Session, ours: socket.socket, theirs: socket.socket) -> NoReturn:
+def serve(session: Session, line: socket.socket) -> None:
     """In a child that was just forked: fetch what the parent asks for until it hangs up."""
-    code = 1
-    try:
-        ours.close()
-        _be_a_child()
-        _Child(session, theirs).serve()
-        code = 0
-    except BaseException:
-        logging.getLogger(__name__).exception("a process that fetches small files ended")
-    finally:
-        # Nothing of the parent's is flushed, finished or removed here.
-        os._exit(code)
-
-
-def _be_a_child() -> None:
-    # An interrupt or an end is the parent's to handle; it hangs up then.
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # What was the parent's garbage stays: finalisers would work on the parent's files.
-    gc.freeze()
+    # A file that the parent gives up must not stay locked by a copy of its descriptor.
+    close_inherited(lambda path: path.endswith((PART, JOURNAL)))
+    _Server(session, line).serve()
 
 
 class _Noted(Silent):
@@ -110,7 +92,7 @@ class _Noted(Silent):
         self.skipped_for = why
 
 
-class _Child:
+class _Server:
     """Threads that take questions off one line; there is always one that waits for the next."""
 
     def __init__(self, session: Session, line: socket.socket) -> None:

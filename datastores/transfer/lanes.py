@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
-import select
-import signal
 import socket
 import struct
 import threading
@@ -25,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from datastores.transfer import lane
+from datastores.transfer.children import Child, possible_children
 
 if TYPE_CHECKING:
     from datastores.transfer.planning import Fetch
@@ -34,7 +32,6 @@ log = logging.getLogger(__name__)
 
 # Before so many files have been found another process is not worth its start, 3 ms.
 WORTH_IT = 256
-MOST_LANES = 4
 # Then they are forked anew: renewed leases reach a lane in no other way.
 RENEW_SECONDS = 60.0
 # A lane that says nothing for longer is stuck: a store's own patience ends before.
@@ -43,16 +40,9 @@ SILENCE_SECONDS = 600.0
 _TICK = struct.pack("@ll", 0, 500_000)
 
 
-def lanes_for(processors: int) -> int:
-    """How many processes serve one download; 0 where one processor has to do everything anyway."""
-    return 0 if processors < 2 else min(MOST_LANES, processors)
-
-
 def possible_lanes(session: Session) -> int:
     """How many lanes this download may have."""
-    if not session.store.features.survives_fork or not hasattr(os, "sched_getaffinity"):
-        return 0
-    return lanes_for(len(os.sched_getaffinity(0)))
+    return possible_children() if session.store.features.survives_fork else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +129,14 @@ class Lanes:
 class _Lane:
     """One process, and the files it was handed."""
 
-    def __init__(self, session: Session, pid: int, line: socket.socket) -> None:
+    def __init__(self, session: Session, child: Child, line: socket.socket) -> None:
         self._session = session
-        self._pid = pid
+        self._child = child
         self._line = line
         self._numbers = itertools.count()
         # Putting in and taking out are atomic.
         self._handed: dict[int, Sequence[Fetch]] = {}
         self._heard_at = time.monotonic()
-        self._has_ended = False
         self.is_broken = False
         # Under the lock of the lanes.
         self.busy = 0
@@ -155,18 +144,21 @@ class _Lane:
     @classmethod
     def fork(cls, session: Session) -> _Lane:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+        def serve() -> None:
+            ours.close()
+            lane.serve(session, theirs)
+
         try:
-            pid = os.fork()
+            child = Child.fork(serve)
         except OSError:
             ours.close()
-            theirs.close()
             raise
-        if not pid:
-            lane.live(session, ours, theirs)
-        theirs.close()
+        finally:
+            theirs.close()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TICK)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TICK)
-        return cls(session, pid, ours)
+        return cls(session, child, ours)
 
     def fetch(self, fetches: Sequence[Fetch]) -> Handed:
         # Who waits takes whichever answer comes next: as many come as are waited for, and nobody
@@ -196,19 +188,7 @@ class _Lane:
     def end(self, seconds: float) -> None:
         """Wait for the end of the process, and make it end when the time is over."""
         self._line.close()
-        try:
-            waiting = os.pidfd_open(self._pid)
-            try:
-                poll = select.poll()
-                poll.register(waiting, select.POLLIN)
-                if not self._has_ended and not poll.poll(seconds * 1000):
-                    os.kill(self._pid, signal.SIGKILL)
-            finally:
-                os.close(waiting)
-            if not self._has_ended:
-                os.waitpid(self._pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass  # somebody else in this process waits for all children
+        self._child.end(seconds)
 
     def _say(self, question: bytes) -> bool:
         """Whether the lane has been told; it may have too much to do for the moment."""
@@ -234,15 +214,8 @@ class _Lane:
 
     def _look_after(self) -> None:
         self._session.crew.check()
-        if time.monotonic() - self._heard_at > SILENCE_SECONDS or self._is_gone():
+        if time.monotonic() - self._heard_at > SILENCE_SECONDS or self._child.is_gone():
             self.is_broken = True
-
-    def _is_gone(self) -> bool:
-        try:
-            self._has_ended = self._has_ended or os.waitpid(self._pid, os.WNOHANG)[0] != 0
-        except ChildProcessError:
-            self._has_ended = True
-        return self._has_ended
 
     def _take_back(self) -> Handed:
         try:

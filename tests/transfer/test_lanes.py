@@ -18,8 +18,8 @@ from datastores.errors import CredentialExpired, NotFound, TransferFailed, Unava
 from datastores.storage.local import LocalStore
 from datastores.storage.local_file import LocalStream
 from datastores.transfer import Limits, Options, Summary, download, lanes
+from datastores.transfer.children import MOST_CHILDREN, children_for
 from datastores.transfer.hosts import budget_for
-from datastores.transfer.lanes import lanes_for
 from tests.transfer.folder import files_in, hidden_in
 
 FILES = 900
@@ -76,7 +76,7 @@ def counts(summary: Summary) -> tuple[int, int, int, int]:
 
 def test_one_processor_gets_no_lanes_and_many_get_a_few() -> None:
     """Lanes are as many as processors, but none for one and at most four."""
-    assert [lanes_for(number) for number in (1, 2, 3, 4, 64)] == [0, 2, 3, 4, 4]
+    assert [children_for(number) for number in (1, 2, 3, 4, 64)] == [0, 2, 3, 4, 4]
 
 
 def test_many_small_files_arrive_through_other_processes(
@@ -230,7 +230,7 @@ def test_lanes_are_renewed_while_a_long_transfer_runs(
     before = children()
     summary = download(ForkedStore(source, note), "", tmp_path / "target")
     assert counts(summary) == (FILES + 1, FILES + 1, 0, 0)
-    assert len(readers()) > lanes.MOST_LANES + 1
+    assert len(readers()) > MOST_CHILDREN + 1
     assert children() == before
 
 
