@@ -8,34 +8,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from datastores.errors import CredentialExpired, NotFound, TransferFailed, Unavailable
-from datastores.storage.local import LocalStore
-from datastores.storage.local_file import LocalStream
 from datastores.transfer import Limits, Options, Summary, download, lanes
 from datastores.transfer.children import MOST_CHILDREN, children_for
 from datastores.transfer.hosts import budget_for
 from tests.transfer.folder import files_in, hidden_in
+from tests.transfer.forked_store import ForkedStore, children
 
 FILES = 900
-
-
-class ForkedStore(LocalStore):
-    """A folder that says it may be read in a child, and something done before each read."""
-
-    def __init__(self, root: Path, before: Callable[[str], None] = lambda _: None) -> None:
-        super().__init__("folder", root)
-        self.features = replace(self.features, survives_fork=True)
-        self._before = before
-
-    def read(self, key: str, **options: Any) -> LocalStream:
-        self._before(key)
-        return super().read(key, **options)
 
 
 @pytest.fixture
@@ -56,17 +40,6 @@ def readers(tmp_path: Path) -> Callable[[], set[int]]:
     folder = tmp_path / "readers"
     folder.mkdir()
     return lambda: {int(path.name) for path in folder.iterdir()}
-
-
-def children() -> set[int]:
-    """The processes that this one started and has not taken leave of."""
-    task = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-    others = [
-        path.read_text()
-        for path in Path("/proc/self/task").glob("*/children")
-        if path.parent.name != str(os.getpid())
-    ]
-    return {int(number) for text in [task, *others] for number in text.split()}
 
 
 def counts(summary: Summary) -> tuple[int, int, int, int]:
