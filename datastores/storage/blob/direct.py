@@ -189,11 +189,15 @@ def _counted(
     left = size - len(rest)
     if rest:
         yield rest
+    # Later pieces begin where they would without what came with the head: who stores blocks of
+    # that size need not put them together.
+    wanted = PIECE_BYTES - len(rest) % PIECE_BYTES
     while left > 0:
-        piece = _receive(connection, min(left, PIECE_BYTES))
+        piece = _receive(connection, min(left, wanted))
         if not piece:
             break
         left -= len(piece)
+        wanted = PIECE_BYTES
         yield piece
     return left == 0
 
