@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,20 +71,3 @@ def embedded_folder(name: WorkspaceName, registry_place: str) -> Path:
     if "://" in registry_place:
         return workspace_folder(name)
     return Path(registry_place).parent
-
-
-def remove_embedded(folder: Path, *, data: bool) -> Path | None:
-    """Remove what an embedded workspace put into its folder; the folder, if something stays.
-
-    Nothing else is touched: the folder may be somebody's project.
-    """
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        (folder / (REGISTRY_FILE + suffix)).unlink(missing_ok=True)
-    (folder / VAULT_KEY_FILE).unlink(missing_ok=True)
-    for name in DATA_FOLDERS:
-        with contextlib.suppress(FileNotFoundError, *(() if data else (OSError,))):
-            # An empty folder is no data; rmdir leaves any other.
-            shutil.rmtree(folder / name) if data else (folder / name).rmdir()
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-    return folder if any((folder / name).exists() for name in DATA_FOLDERS) else None

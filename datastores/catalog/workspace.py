@@ -15,7 +15,6 @@ from datastores.catalog.home import (
     REGISTRY_FILE,
     default_registry,
     embedded_folder,
-    remove_embedded,
     workspace_folders,
 )
 from datastores.catalog.kinds import attach
@@ -26,6 +25,7 @@ from datastores.secret import Secret
 
 if TYPE_CHECKING:
     from datastores.catalog.abstract import AbstractDatastore
+    from datastores.catalog.removal import Removal
     from datastores.history.experiment import Experiment
     from datastores.registry.records import WorkspaceRecord
     from datastores.registry.registry import Registry
@@ -235,6 +235,14 @@ class Workspace:
         return self._registry_place
 
     @property
+    def registry_address(self) -> Secret:
+        """The same with the password that was given in this process, if one was.
+
+        For whoever opens the registry in this one's name, through a pipe and never in arguments.
+        """
+        return self._address or Secret(self._registry_place)
+
+    @property
     def is_embedded(self) -> bool:
         """Whether its records are a file of this machine and not a database for many."""
         return "://" not in self._registry_place
@@ -253,10 +261,7 @@ class Workspace:
             if self._registry is None:
                 from datastores.registry.registry import Registry
 
-                self._registry = Registry.open(
-                    self._address.reveal() if self._address else self._registry_place,
-                    create=create,
-                )
+                self._registry = Registry.open(self.registry_address.reveal(), create=create)
             return self._registry
 
     def namesakes(self) -> builtins.list[str]:
@@ -355,18 +360,34 @@ class Workspace:
         return rotate(self.registry, self._name)
 
     def delete(self, delete_dependent_resources: bool = False, no_wait: bool = False) -> None:  # noqa: ARG002  # nothing to wait for
-        """Forget it with all its datastores and secrets.
+        """Forget it with all its datastores, secrets and runs.
 
-        The data stays, unless `delete_dependent_resources` asks for the folders of an embedded
-        workspace to go too; containers and shares in Azure are never deleted.
+        The folders of its runs and its cache go, too. The data stays, unless
+        `delete_dependent_resources` asks for the folders of an embedded workspace, and results that
+        are in no store, to go as well; containers and shares in Azure are never deleted.
         """
-        folder = embedded_folder(self._name, self._registry_place)
+        removal = self.plan_deletion(delete_dependent_resources)
         self.registry.remove_workspace(self._name)
-        others = self.registry.workspaces()
         self.close()
-        stays = None if others else remove_embedded(folder, data=delete_dependent_resources)
-        if stays:
-            log.warning('the data of workspace "%s" stays in "%s"', self.name, stays)
+        removal.carry_out()
+        if removal.stays:
+            log.warning('the data of workspace "%s" stays in "%s"', self.name, removal.folder)
+
+    def plan_deletion(self, delete_dependent_resources: bool = False) -> Removal:
+        """What `delete` would remove from this machine, and what would stay.
+
+        `DefinitionRejected` while a run of it is at work here.
+        """
+        from datastores.catalog.removal import plan_removal
+
+        others = [one for one in self.registry.workspaces() if one.name != self._name]
+        folder = embedded_folder(self._name, self._registry_place)
+        return plan_removal(
+            folder,
+            is_embedded=self.is_embedded,
+            has_others=bool(others),
+            data=delete_dependent_resources,
+        )
 
     def close(self) -> None:
         """Let go of the registry; the object opens it again when it is used again."""

@@ -12,7 +12,11 @@ from typing import Any
 import click
 
 from datastores.errors import DatastoresError
-from datastores.exits import INTERRUPTED, USAGE, exit_of
+from datastores.exits import INTERRUPTED, USAGE, Exit, exit_of
+from datastores.secret import redact
+
+# What programs read as the kind of an error that is none of ours.
+_USAGE_ERROR, _INTERRUPTED = "UsageError", "Interrupted"
 
 # Command -> the module that has it, so that one command loads one module.
 _COMMANDS = {
@@ -110,37 +114,39 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = cli.main(args=arguments, prog_name="datastores", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        if not _wants_json(arguments):
+            error.show()
+            return error.exit_code
+        told = Exit(_USAGE_ERROR, redact(error.format_message()), error.exit_code)
     except DatastoresError as error:
-        _complain(error, as_json=_wants_json(arguments))
-        return error.exit_code
+        told = exit_of(error)
     except click.Abort as error:
-        if isinstance(error.__cause__, KeyboardInterrupt):
-            click.echo("interrupted; what was complete stays, run it again to go on", err=True)
-            return INTERRUPTED
-        return _aborted()
-    # Some commands end with the exit code of what they started.
-    return code if isinstance(code, int) else 0
-
-
-def _aborted() -> int:
-    """A question was answered with no, or there was nobody to ask."""
-    if sys.stdin.isatty():
-        click.echo("nothing was done", err=True)
-        return INTERRUPTED
-    click.echo(
-        "there is no terminal to ask; pass --yes, or give secrets as env:VARIABLE or stdin",
-        err=True,
-    )
-    return USAGE
-
-
-def _complain(error: DatastoresError, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(exit_of(error).to_json(), err=True)
+        told = _aborted(error)
     else:
-        click.echo(click.style("error: ", fg="red", bold=True) + exit_of(error).message, err=True)
+        # Some commands end with the exit code of what they started.
+        return code if isinstance(code, int) else 0
+    _complain(told, as_json=_wants_json(arguments))
+    return told.exit_code
+
+
+def _aborted(error: click.Abort) -> Exit:
+    """Somebody interrupted, a question was answered with no, or there was nobody to ask."""
+    if isinstance(error.__cause__, KeyboardInterrupt):
+        text = "interrupted; what was complete stays, run it again to go on"
+        return Exit(_INTERRUPTED, text, INTERRUPTED)
+    if sys.stdin.isatty():
+        return Exit(_INTERRUPTED, "nothing was done", INTERRUPTED)
+    text = "there is no terminal to ask; pass --yes, or give secrets as env:VARIABLE or stdin"
+    return Exit(_USAGE_ERROR, text, USAGE)
+
+
+def _complain(told: Exit, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(told.to_json(), err=True)
+    elif told.error == _INTERRUPTED:
+        click.echo(told.message, err=True)
+    else:
+        click.echo(click.style("error: ", fg="red", bold=True) + told.message, err=True)
 
 
 def _wants_json(arguments: Sequence[str] | None) -> bool:

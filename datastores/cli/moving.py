@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datastores.cli.options import find_workspace, json_option, print_json, workspace_option
+from datastores.cli.options import ask, find_workspace, json_option, print_json, workspace_option
 from datastores.cli.places import SEE, LocalPlace, PlaceType, StorePlace, datastore_of, is_folder
 from datastores.cli.tables import counted, size_text
 from datastores.errors import Corrupted, NotFound, Unsupported
@@ -232,6 +232,8 @@ def verify_command(
 ) -> None:
     """Compare a downloaded folder or file with its source; changes nothing."""
     report = _verified(local, source, depth, workspace_name, as_json=as_json)
+    if as_json:
+        print_json(_facts_of(report))
     if not report.is_clean:
         raise Corrupted(
             source.datastore, source.place or None, 'fetch the bad parts with "datastores repair"'
@@ -258,6 +260,9 @@ def repair_command(
 
     folder, _ = _folder_and_name(local)
     report = _verified(local, source, depth, workspace_name, as_json=as_json)
+    if as_json:
+        # The first line of the events.
+        click.echo(json.dumps({"event": "verified", **_facts_of(report)}))
     with datastore_of(find_workspace(workspace_name), source).opened() as store:
         watcher = _watcher(f"repair {local}", quiet=False, as_json=as_json)
         summary = transfer.repair(
@@ -291,21 +296,23 @@ def _verified(
         )
     if not report.files and source.place:
         raise NotFound(source.datastore, source.place, SEE)
-    if as_json:
-        findings = [
-            {
-                "name": finding.name,
-                "problem": finding.problem.value,
-                "bad_ranges": len(finding.ranges),
-            }
-            for finding in report.findings
-        ]
-        click.echo(json.dumps({"files": report.files, "good": report.good, "findings": findings}))
-    else:
+    if not as_json:
         for finding in report.findings:
             click.echo(f"{finding.problem.value:<12} {printable(finding.name)}")
         click.echo(f"{report.good:,} of {report.files:,} files are as they should be")
     return report
+
+
+def _facts_of(report: Report) -> dict[str, Any]:
+    findings = [
+        {
+            "name": finding.name,
+            "problem": finding.problem.value,
+            "bad_ranges": len(finding.ranges),
+        }
+        for finding in report.findings
+    ]
+    return {"files": report.files, "good": report.good, "findings": findings}
 
 
 def _folder_and_name(local: Path) -> tuple[Path, str | None]:
@@ -351,7 +358,7 @@ def rm_command(
                 click.echo(f"in all {said}")
         else:
             if recursive and not yes:
-                click.confirm(f"delete {said}?", abort=True, err=True)
+                ask(f"delete {said}?")
             remove_below(store, place.place) if recursive else store.delete(place.place)
             if not as_json:
                 click.echo(f"deleted {said}")

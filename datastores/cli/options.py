@@ -45,6 +45,17 @@ def find_workspace(name: str | None) -> Workspace:
     return Workspace.get(name) if name else Workspace.from_config()
 
 
+def ask(question: str) -> None:
+    """Go on only after a yes; `click.Abort` otherwise.
+
+    From a pipe the answer is read without the question, which would stand before an error's JSON.
+    """
+    if sys.stdin.isatty():
+        click.confirm(question, abort=True, err=True)
+    elif sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise click.Abort
+
+
 def print_json(value: Any) -> None:
     """A value as one JSON document; times in it are ISO 8601, UTC."""
     click.echo(json.dumps(value, indent=2, default=_plain))

@@ -48,6 +48,7 @@ def outcome_lines(record: RunRecord, *, with_next: bool = True) -> Iterator[str]
     yield from _aligned(rows)
     for one in _references(report):
         yield from _findings(one)
+    yield from _versions(report)
     if not with_next:
         return
     yield from _results(report, used)
@@ -133,6 +134,16 @@ def _findings(one: Mapping[str, Any]) -> Iterator[str]:
     for found in (one.get("data") or {}).get("findings", ()):
         advice = f"; {found['advice']}" if found.get("advice") else ""
         yield f"  {click.style('hint', bold=True)}    {one['name']}: {found['what']}{advice}"
+
+
+def _versions(report: Mapping[str, Any]) -> Iterator[str]:
+    """What was read, by the beginning of its digest: two runs with one digest read the same."""
+    for one in report.get("inputs", ()):
+        versions = one.get("versions") or {}
+        if versions.get("known"):
+            kind, _, digest = versions["digest"].partition(":")
+            label = click.style("read", bold=True)
+            yield f"  {label}    {one['name']}: {kind} {digest[:12]} over {counted(versions['files'], 'version')}"
 
 
 def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:

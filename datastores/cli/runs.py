@@ -12,6 +12,7 @@ import click
 from datastores.cli.options import find_workspace, json_option, print_json, workspace_option
 from datastores.cli.tables import print_facts, print_table
 from datastores.errors import NotFound, NotRegistered
+from datastores.text import printable
 
 if TYPE_CHECKING:
     from datastores.catalog.workspace import Workspace
@@ -96,15 +97,26 @@ def list_command(
 
 @runs_command.command("show")
 @_newest_argument
+@click.option(
+    "--versions",
+    "versions_of",
+    metavar="INPUT",
+    help="Only the files that this input gave the script: name, size, version.",
+)
 @workspace_option
 @json_option
-def show_command(run_id: str | None, workspace_name: str | None, as_json: bool) -> None:
-    """Show a run: state, data, where the time went."""
+def show_command(
+    run_id: str | None, versions_of: str | None, workspace_name: str | None, as_json: bool
+) -> None:
+    """Show a run: state, data, where the time went, which versions it read."""
     from datastores.submission import look
 
     workspace = find_workspace(workspace_name)
     history = _history(workspace)
     record = look(workspace, _named(history, run_id))
+    if versions_of is not None:
+        _show_versions(workspace, record, versions_of, as_json=as_json)
+        return
     steps = history.list(parent=record.run_id)
     if as_json:
         print_json(asdict(record) | {"children": [asdict(one) for one in reversed(steps)]})
@@ -269,8 +281,22 @@ def _show(record: RunRecord, steps: list[RunRecord]) -> None:
         click.echo(f"nobody looks after it; go on with: datastores runs resume {record.run_id}")
 
 
+def _show_versions(workspace: Workspace, record: RunRecord, name: str, *, as_json: bool) -> None:
+    """One line for each file: there may be a million, so no table and no list in memory."""
+    from datastores.history.input_versions import input_versions
+
+    found = input_versions(workspace, record, name)
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    for one in found:
+        click.echo(f"{printable(one.name)}\t{one.size}\t{one.version or ''}")
+
+
 def _refuse_pipeline(history: RunHistory, record: RunRecord) -> None:
-    steps = [one for one in history.list(parent=record.run_id) if one.folder]
+    from datastores.history.records import STEP_RUN
+
+    steps = [one for one in history.list(parent=record.run_id) if one.type == STEP_RUN]
     if steps:
         listed = ", ".join(f"{one.display_name} ({one.run_id})" for one in reversed(steps))
         raise click.UsageError(f"{record.run_id} is a pipeline; name one of its steps: {listed}")

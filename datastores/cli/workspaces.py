@@ -9,6 +9,7 @@ import click
 
 from datastores.cli.options import (
     SecretSource,
+    ask,
     complete_workspace,
     find_workspace,
     json_option,
@@ -17,6 +18,7 @@ from datastores.cli.options import (
 )
 from datastores.cli.tables import iso_time, print_facts, print_table
 from datastores.secret import Secret
+from datastores.text import printable
 
 if TYPE_CHECKING:
     from datastores.catalog.workspace import Workspace
@@ -147,20 +149,29 @@ def _facts(workspace: Workspace) -> dict[str, Any]:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
 def delete(name: str, data: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Forget a workspace with its datastores and secrets; its data stays unless --data is given."""
+    """Forget a workspace with its datastores, secrets and runs.
+
+    Its data stays unless --data is given, and so do results of runs that are in no store.
+    """
     from datastores.catalog.workspace import Workspace
 
     workspace = Workspace.get(name)
     registered = sorted(workspace.datastores)
+    removal = workspace.plan_deletion(delete_dependent_resources=data)
+    goes, stays = [str(one) for one in removal.goes], [str(one) for one in removal.stays]
     if not as_json:
         click.echo(f'workspace "{name}" forgets: {", ".join(registered)}')
         click.echo("their data goes too" if data else "their data stays")
+        for words, paths in (("goes", goes), ("stays", stays)):
+            for path in paths:
+                click.echo(f"  {words}  {printable(path)}")
     if not dry_run:
         if not yes:
-            click.confirm("delete it?", abort=True, err=True)
+            ask("delete it?")
         workspace.delete(delete_dependent_resources=data)
     if as_json:
-        print_json({"deleted": not dry_run, "name": name, "datastores": registered, "data": data})
+        facts = {"deleted": not dry_run, "name": name, "datastores": registered, "data": data}
+        print_json({**facts, "goes": goes, "stays": stays})
 
 
 @ws_command.command("rotate-key")

@@ -10,6 +10,7 @@ from typing import ClassVar, TypeAlias
 
 from datastores.contract.leases import LeaseSpec
 from datastores.definitions import Definition
+from datastores.keys import is_below, parent
 
 
 class InputMode(enum.Enum):
@@ -92,6 +93,7 @@ class OutputSpec:
     """Files the script writes.
 
     The contents of a folder go below `place`; a single file goes there under its own name.
+    Where `manifest` names no key of the store, the completion manifest lies among them.
     """
 
     name: str
@@ -102,6 +104,17 @@ class OutputSpec:
     overwrite: bool = False
     when: When = When.ALWAYS
     lease: LeaseSpec | None = field(default=None, repr=False)
+    manifest: str | None = None
+
+    @property
+    def reach(self) -> str:
+        """The innermost folder that holds all it writes, which a lease has to open."""
+        if self.manifest is None or is_below(self.manifest, self.place):
+            return self.place
+        place = parent(self.manifest)
+        while place and not is_below(self.place, place):
+            place = parent(place)
+        return place
 
 
 # Values that JSON carries without change.

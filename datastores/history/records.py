@@ -21,6 +21,8 @@ _LONGEST = 255
 # Azure ML's word for runs of a script, and ours for runs that no agent looks after: their own
 # process says when they end.
 SCRIPT_RUN, INTERACTIVE = "azureml.scriptrun", "azureml.interactiverun"
+# A step is looked after by its pipeline's runner, any other run below another by its own.
+STEP_RUN = "azureml.StepRun"
 
 
 class ExperimentName(str):
@@ -89,6 +91,8 @@ class UsedReference:
     place: str
     # "mount", "download" or "upload".
     mode: str
+    # The datastore's `registration`; when a run that read it has ended, also `files`, `bytes`, the
+    # `digest` and the `list` of what was read, or why they are `unknown`.
     versions: Mapping[str, str] = field(default_factory=dict)
 
 

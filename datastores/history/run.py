@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from datastores.catalog.workspace import Workspace
     from datastores.history.experiment import Experiment
+    from datastores.history.input_versions import FileVersion
     from datastores.history.offline import OfflineRun
     from datastores.history.run_history import RunHistory
 
@@ -184,6 +185,16 @@ class Run(Recorder):
         texts = {name: log_text(path) for name, path in log_files(record)}
         return {**details_of(record), "logFiles": texts}
 
+    def input_versions(self, name: str) -> Iterator[FileVersion]:
+        """Name, size and version of every file that an input gave the script, once it has ended.
+
+        Not of Azure ML. A summary of them is in `get_details()["inputDatasets"]`. `Unsupported`
+        where they are not known, as with mounts and databases.
+        """
+        from datastores.history.input_versions import input_versions
+
+        return input_versions(self._experiment.workspace, self._record(), name)
+
     def get_metrics(
         self,
         name: str | None = None,
@@ -258,6 +269,15 @@ class Run(Recorder):
         record = self._child(name, run_id)
         self._put(Entry(record.run_id, child=record))
         return self._sibling(record.run_id, outputs)
+
+    def submit_child(
+        self, config: Any, tags: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> Run:
+        """Start a run below this one and return at once; it goes on when this one ends.
+
+        It takes what `Experiment.submit` takes.
+        """
+        return self._experiment.submit(config, tags, parent=self.id, **kwargs)
 
     def create_children(
         self,

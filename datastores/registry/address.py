@@ -11,7 +11,6 @@ from sqlalchemy.exc import ArgumentError
 
 from datastores.errors import ConfigRejected
 from datastores.registry.database import Place
-from datastores.registry.postgres_database import PostgresDatabase
 from datastores.registry.sqlite_file import SqliteFile
 from datastores.secret import Secret
 
@@ -57,7 +56,10 @@ def _url(address: Secret) -> URL:
     )
 
 
-def _postgres(url: URL) -> PostgresDatabase:
+def _postgres(url: URL) -> Place:
+    # Its driver is loaded only where there is such a database.
+    from datastores.registry.postgres_database import PostgresDatabase
+
     secrets = {
         name: Secret(str(value)) for name, value in url.query.items() if name in _SECRET and value
     }

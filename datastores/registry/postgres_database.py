@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import socket
 import threading
@@ -23,13 +24,21 @@ from datastores.errors import (
 )
 from datastores.registry.database import one_line, unnamed
 from datastores.secret import Secret
+from datastores.text import printable
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 CONNECT_SECONDS = 10
 
+# Silence of this length looks like a program that hangs.
+TELL_SECONDS = 2.0
+
 # Advisory locks are numbered; this one is the first eight bytes of "registry".
 _WRITERS_LOCK = int.from_bytes(b"registry")
+_TURN = "turn"
+_TOOK_TOO_LONG = "55P03"
 
 _DEFAULTS = {
     "connect_timeout": CONNECT_SECONDS,
@@ -116,12 +125,30 @@ class PostgresDatabase:
                 return work(moment)
 
     def begin_writing(self, connection: Connection, patience_seconds: float) -> None:
+        silent = min(TELL_SECONDS, patience_seconds)
         # In one round trip, and only for this transaction, so that poolers between need no session.
-        # The second limit frees the lock when a client's machine vanishes.
-        connection.exec_driver_sql(
-            f"SET LOCAL lock_timeout = '{int(patience_seconds * 1000)}ms'; "
+        # The first limit frees the lock when a client's machine vanishes; the savepoint lets the
+        # transaction go on after the second one.
+        first = (
             f"SET LOCAL idle_in_transaction_session_timeout = '{int(self.transaction_seconds)}s'; "
-            f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"
+            f"SAVEPOINT {_TURN}; {_lock_within(silent)}"
+        )
+        if _has_lock(connection, first):
+            return
+        connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_TURN}")
+        who, rest = _holder(connection), patience_seconds - silent
+        if rest > 0:
+            log.warning(
+                'registry "%s" is being written to by %s; waiting up to %.0f s more',
+                self.label,
+                who,
+                rest,
+            )
+            if _has_lock(connection, _lock_within(rest)):
+                return
+        raise RegistryBusy(
+            self.label,
+            f"{who} is writing to it and did not end within {patience_seconds:.0f} s; try again",
         )
 
     def translate(self, error: DBAPIError) -> Exception:  # noqa: PLR0911  # one return for each thing a person can do
@@ -132,7 +159,7 @@ class PostgresDatabase:
                 self.label,
                 f"{text}; correct the user or the password (in the address, PGPASSWORD or .pgpass)",
             )
-        if code in ("55P03", "57014", "40P01", "40001"):
+        if code in (_TOOK_TOO_LONG, "57014", "40P01", "40001"):
             return RegistryBusy(self.label, "another process is writing to it; try again")
         if code == "53300" or (not code and _FULL.search(text)):
             return RegistryBusy(self.label, f"{text}; try again, or allow more connections")
@@ -146,6 +173,43 @@ class PostgresDatabase:
                 "check the address, and that the server runs",
             )  # fmt: skip
         return unnamed(self.label, error)
+
+
+def _lock_within(seconds: float) -> str:
+    # Zero would mean no limit at all.
+    milliseconds = max(1, int(seconds * 1000))
+    return (
+        f"SET LOCAL lock_timeout = '{milliseconds}ms'; "
+        f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"
+    )
+
+
+def _has_lock(connection: Connection, statements: str) -> bool:
+    """Whether they came to their end, and not to that of the time for locks."""
+    try:
+        connection.exec_driver_sql(statements)
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != _TOOK_TOO_LONG:
+            raise
+        return False
+    return True
+
+
+def _holder(connection: Connection) -> str:
+    """Who has the writer's lock, as far as this user may know."""
+    found = connection.exec_driver_sql(
+        "SELECT a.pid, a.application_name, host(a.client_addr) FROM pg_locks l "
+        "JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted "
+        "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+        "AND (l.classid::bigint << 32 | l.objid::bigint) = %s",
+        (_WRITERS_LOCK,),
+    ).first()
+    if found is None:
+        return "another process"
+    facts = [f"number {found[0]} of the server"]
+    facts += [printable(found[1])] if found[1] else []
+    facts += [f"from {found[2]}"] if found[2] else []
+    return f"another process ({', '.join(facts)})"
 
 
 def _quoted(text: Secret) -> str:

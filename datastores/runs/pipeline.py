@@ -94,6 +94,11 @@ def intermediate_place(run_id: str, step: str, port: str) -> str:
     return parse_place(join("azureml", run_id, urllib.parse.quote(step, safe=""), port))
 
 
+def manifest_beside(place: str) -> str:
+    """The key of the manifest of such a place: beside it, so that no reader takes it for data."""
+    return f"{place}._manifest.json"
+
+
 def locate(
     port: Input, steps: Sequence[Step], *, run_id: str, default_datastore: str | None = None
 ) -> StoredAt:

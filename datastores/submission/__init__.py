@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datastores.submission.pipeline import Pipeline as Pipeline
+    from datastores.submission.pipeline import step_manifest as step_manifest
     from datastores.submission.pipeline import step_output as step_output
     from datastores.submission.pipeline import submit_pipeline as submit_pipeline
     from datastores.submission.submitting import submit as submit
@@ -23,6 +24,7 @@ _HOMES = {
     "look": "supervising",
     "look_at": "supervising",
     "resume": "supervising",
+    "step_manifest": "pipeline",
     "step_output": "pipeline",
     "submit": "submitting",
     "submit_pipeline": "pipeline",
@@ -34,6 +36,7 @@ __all__ = [
     "look",
     "look_at",
     "resume",
+    "step_manifest",
     "step_output",
     "submit",
     "submit_pipeline",

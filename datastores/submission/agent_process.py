@@ -11,10 +11,13 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from datastores.contract import JobSpec, to_json
 from datastores.secret import redact
-from datastores.submission.place import RunPlace
+
+if TYPE_CHECKING:
+    from datastores.contract import JobSpec
+    from datastores.submission.place import RunPlace
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ _TAIL_BYTES = 16 << 10
 # Keys of the workspace's vault stay with the control plane.
 _KEPT_BACK = ("DATASTORES_VAULT_KEY",)
 _PIECE_BYTES = 1 << 16
+_OF_A_RUN = ("AZUREML_", "DATASTORES_RUN_EVENTS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,13 @@ class AgentProcess:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
+        self._is_told = False
         self._tail = bytearray()
         self._reader = threading.Thread(target=self._read, name="datastores-agent", daemon=True)
 
     @classmethod
-    def start(cls, place: RunPlace, spec: JobSpec, mount_fallback: str) -> AgentProcess:
-        """An agent at work on this spec, whose leases it is told through a pipe."""
+    def launch(cls, place: RunPlace, order: Mapping[str, Any]) -> AgentProcess:
+        """An agent that loads what this order needs, and waits for the job itself."""
         process = subprocess.Popen(  # noqa: S603  # our own module
             [
                 sys.executable,
@@ -55,7 +60,8 @@ class AgentProcess:
                 "--folder",
                 str(place.root),
                 "--mount-fallback",
-                mount_fallback,
+                order["mount_fallback"],
+                *(f"--expect={word}" for word in expected(order["spec"])),
             ],
             stdin=subprocess.PIPE,
             # The script's output is in the run's folder.
@@ -66,11 +72,28 @@ class AgentProcess:
         )
         started = cls(process)
         started._reader.start()
-        assert process.stdin is not None
-        # An agent that refuses the job may be gone before it has read it.
-        with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
-            pipe.write(to_json(spec).encode())
         return started
+
+    def tell(self, spec: JobSpec) -> None:
+        """Hand it the job, with its leases, through the pipe."""
+        from datastores.contract import to_json
+
+        self._is_told = True
+        assert self._process.stdin is not None
+        # An agent that refuses the job may be gone before it has read it.
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
+            pipe.write(to_json(spec).encode())
+
+    def dismiss(self) -> None:
+        """End it, if it was never told a job; one that has a job is left alone."""
+        if self._is_told:
+            return
+        self._is_told = True
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     @property
     def pid(self) -> int:
@@ -126,6 +149,22 @@ class FoundAgent:
         return None
 
 
+def expected(spec: Mapping[str, Any]) -> list[str]:
+    """What an agent will need for this spec, in the words of its `--expect`."""
+    files = [*spec["inputs"], *spec["outputs"]]
+    modes = [one["mode"] for one in files]
+    kinds = [one["definition"]["kind"] for one in files]
+    return list(dict.fromkeys([*sorted(modes), *sorted(kinds)]))
+
+
 def agent_environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the agent, and hence of the script."""
-    return {name: value for name, value in inherited.items() if name not in _KEPT_BACK}
+    """The variables of the agent, and hence of the script.
+
+    What a script is told of its run is not for the runs that it submits.
+    """
+    from_a_run = _OF_A_RUN if "AZUREML_RUN_ID" in inherited else ()
+    return {
+        name: value
+        for name, value in inherited.items()
+        if name not in _KEPT_BACK and not name.startswith(from_a_run)
+    }

@@ -15,7 +15,7 @@ from datastores.history.records import RunRecord
 from datastores.history.run_history import RunHistory
 from datastores.history.status import Status, may_follow
 from datastores.secret import redact
-from datastores.submission.ending import Ending
+from datastores.submission.ending import Ending, with_versions
 
 log = logging.getLogger(__name__)
 
@@ -110,5 +110,6 @@ def _ended(record: RunRecord, ending: Ending) -> RunRecord:
         started=record.started if began is None else datetime.fromtimestamp(float(began), UTC),
         exit_code=ending.exit_code,
         error=error,
+        references=with_versions(record.references, ending.report or {}),
         report=ending.report if ending.report is not None else record.report,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from datastores.history.records import UsedReference
 from datastores.history.status import Status
 from datastores.submission.agent_process import AgentEnd
 
@@ -51,6 +52,24 @@ def ending_of_report(report: Mapping[str, Any]) -> Ending:
     code = int(report["exit_code"])
     error = None if status is Status.COMPLETED else _sentence(report, code)
     return Ending(status, code, error, report)
+
+
+def with_versions(
+    references: Sequence[UsedReference], report: Mapping[str, Any]
+) -> tuple[UsedReference, ...]:
+    """The references with what the agent says of the versions that were read."""
+    told = {one["name"]: one.get("versions") or {} for one in report.get("inputs", ())}
+    return tuple(_told(one, told.get(one.name, {})) for one in references)
+
+
+def _told(one: UsedReference, versions: Mapping[str, Any]) -> UsedReference:
+    if not versions:
+        return one
+    if versions["known"]:
+        said = {name: str(versions[name]) for name in ("files", "bytes", "digest", "list")}
+    else:
+        said = {"unknown": str(versions["why"])}
+    return replace(one, versions={"registration": one.versions.get("registration", ""), **said})
 
 
 def _sentence(report: Mapping[str, Any], code: int) -> str | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from datastores.catalog.workspace import Workspace
 from datastores.errors import AlreadyRegistered
+from datastores.secret import Secret
 from datastores.submission.place import RunPlace, registry_address
 
 _MODULE = "datastores.submission.runner"
@@ -58,8 +59,9 @@ def launch(workspace: Workspace, place: RunPlace, lock: int) -> None:
 
 def _address(workspace: Workspace) -> dict[str, str | None]:
     """How the runner finds the workspace; through a pipe, since it may hold a password."""
-    address = workspace._address  # noqa: SLF001  # what was given in this process has no other way out
+    # A file's place may be relative to this process's folder, and the runner has another.
+    place = Secret(registry_address(workspace)) if workspace.is_embedded else None
     return {
         "workspace": workspace.name,
-        "registry": address.reveal() if address else registry_address(workspace),
+        "registry": (place or workspace.registry_address).reveal(),
     }

@@ -65,12 +65,20 @@ class Lessor:
         return tuple(
             replace(
                 one,
-                lease=self.lease_for(
-                    one.definition, "" if isinstance(one, RowsSpec) else one.place, access
-                ),
+                lease=self.lease_for(one.definition, _place(one), access),
             )
             for one in specs
         )
+
+
+def _place(one: InputSpec | RowsSpec | OutputSpec) -> str:
+    match one:
+        case RowsSpec():
+            return ""
+        case OutputSpec():
+            return one.reach
+        case InputSpec():
+            return one.place
 
 
 def leases_of(spec: JobSpec) -> dict[str, LeaseSpec]:

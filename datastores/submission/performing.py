@@ -11,6 +11,7 @@ from datastores.errors import DatastoresError
 from datastores.history.run_history import RunHistory
 from datastores.history.status import Status
 from datastores.secret import redact
+from datastores.submission.agent_process import AgentProcess
 from datastores.submission.book import Book
 from datastores.submission.ending import Ending, ending_of
 from datastores.submission.leasing import Lessor
@@ -33,10 +34,12 @@ class Desk:
 
     workspace: Workspace
     history: RunHistory
+    # For the first job of this desk, if it has one.
+    waiting: AgentProcess | None = None
 
     @classmethod
-    def of(cls, workspace: Workspace) -> Desk:
-        return cls(workspace, RunHistory(workspace.registry, workspace.name))
+    def of(cls, workspace: Workspace, waiting: AgentProcess | None = None) -> Desk:
+        return cls(workspace, RunHistory(workspace.registry, workspace.name), waiting)
 
     def perform(self, run_id: str, place: RunPlace) -> Ending:
         """Carry out the order in this folder, and write down how it ended."""
@@ -100,6 +103,6 @@ class Desk:
             return _CANCELED
         book.reach(Status.STARTING)
         lessor = Lessor(self.workspace, order.lease_seconds)
-        end = run_agent(place, order, lessor, book)
+        end = run_agent(place, order, lessor, book, self.waiting)
         was_canceled = place.cancel_mark.exists() or book.cancel_is_wanted()
         return ending_of(place.load_report(), end, was_canceled=was_canceled)

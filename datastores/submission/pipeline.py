@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from datastores import keys
 from datastores.catalog.workspace import Workspace
 from datastores.errors import DefinitionRejected, NotRegistered, Unsupported
-from datastores.history.records import ExperimentName, RunId, RunRecord, UsedReference
+from datastores.history.records import STEP_RUN, ExperimentName, RunId, RunRecord, UsedReference
 from datastores.history.run_history import RunHistory
 from datastores.history.status import Status
 from datastores.references import DataReference
@@ -22,8 +23,9 @@ from datastores.runs import (
     needs_of,
     plan_steps,
 )
-from datastores.runs.pipeline import StoredAt
+from datastores.runs.pipeline import StoredAt, manifest_beside
 from datastores.runs.steps import ScriptStep, Step
+from datastores.storage.verbs import read_bytes
 from datastores.submission.launching import claimed, launch
 from datastores.submission.leasing import LIFETIME_SECONDS
 from datastores.submission.order import (
@@ -38,7 +40,7 @@ from datastores.submission.place import place_of
 from datastores.submission.preparing import Identity, Prepared, prepare
 from datastores.submission.submitting import identify, job_record, record_order, send_source
 
-RUN_TYPE, STEP_TYPE = "azureml.PipelineRun", "azureml.StepRun"
+RUN_TYPE = "azureml.PipelineRun"
 # What a port of a transfer step is called in its record.
 _COPIED_FROM = "source"
 
@@ -89,6 +91,7 @@ def submit_pipeline(
     mount_fallback: str = "copy",
     lease_seconds: float = LIFETIME_SECONDS,
     at_once: int | None = None,
+    parent: str | None = None,
 ) -> str:
     """Start all steps on this machine as soon as what they need is there; the pipeline run's id.
 
@@ -104,7 +107,7 @@ def submit_pipeline(
         continue_on_step_failure,
         at_once or min(4, os.cpu_count() or 1),
     )
-    parent = RunRecord(
+    record = RunRecord(
         RunId.parse(identity.run_id),
         experiment,
         Status.NOT_STARTED,
@@ -113,6 +116,7 @@ def submit_pipeline(
         type=RUN_TYPE,
         compute_target="local",
         folder=str(identity.place.root),
+        parent=None if parent is None else RunId.parse(parent),
         tags=dict(tags or {}),
     )
     with contextlib.ExitStack() as held:
@@ -123,7 +127,7 @@ def submit_pipeline(
                 if planned_step.prepared is not None:
                     send_source(workspace, planned_step.prepared, planned_step.identity.place)
             lock = held.enter_context(claimed(identity.place))
-            record_order(workspace, parent, order, identity.place)
+            record_order(workspace, record, order, identity.place)
             for child in children:
                 record_order(workspace, child.record, child.order, child.planned.identity.place)
         launch(workspace, identity.place, lock)
@@ -132,6 +136,24 @@ def submit_pipeline(
 
 def step_output(workspace: Workspace, pipeline_run_id: str, step: str, port: str) -> DataReference:
     """What a step of a pipeline run left at a port, as a reference to read it by."""
+    at = _written_at(workspace, pipeline_run_id, step, port)
+    return workspace.get_datastore(at.datastore).path(at.place, data_reference_name=port)  # type: ignore[no-any-return]  # outputs are in datastores of files
+
+
+def step_manifest(
+    workspace: Workspace, pipeline_run_id: str, step: str, port: str
+) -> dict[str, Any]:
+    """What a step completed at a port: run, moment, and name, size and MD5 of each file.
+
+    `NotFound` until all of it is in the store, and after a copy, which has no manifest.
+    """
+    at = _written_at(workspace, pipeline_run_id, step, port)
+    with workspace.get_datastore(at.datastore).opened() as store:
+        found: dict[str, Any] = json.loads(read_bytes(store, manifest_beside(at.place)))
+    return found
+
+
+def _written_at(workspace: Workspace, pipeline_run_id: str, step: str, port: str) -> StoredAt:
     history = RunHistory(workspace.registry, workspace.name)
     children = history.list(parent=history.get(pipeline_run_id).run_id)
     by_name = {child.display_name or child.run_id: child for child in children}
@@ -140,8 +162,7 @@ def step_output(workspace: Workspace, pipeline_run_id: str, step: str, port: str
     places = _written(by_name[step])
     if port not in places:
         raise NotRegistered("output", port, f'step "{step}"', sorted(places))
-    at = places[port]
-    return workspace.get_datastore(at.datastore).path(at.place, data_reference_name=port)  # type: ignore[no-any-return]  # outputs are in datastores of files
+    return places[port]
 
 
 class _Planned:
@@ -176,7 +197,7 @@ class _Child:
         else:
             assert planned.copy is not None
             record, order = _copy_record(planned, planned.copy), planned.copy
-        return cls(planned, replace(record, display_name=planned.step.name, type=STEP_TYPE), order)
+        return cls(planned, replace(record, display_name=planned.step.name, type=STEP_RUN), order)
 
 
 def _plan(pipeline: Pipeline, identity: Identity) -> list[_Planned]:
@@ -197,9 +218,19 @@ def _plan(pipeline: Pipeline, identity: Identity) -> list[_Planned]:
             made = configure_step(step, steps, run_id=identity.run_id, default_datastore=default)
             folder = _folder(pipeline, step)
             prepared = prepare(pipeline.workspace, made, own, source_directory=folder)
+            prepared = _with_manifests_beside(prepared, {port.name for port in step.outputs})
             planned.append(_Planned(step, own, after, prepared))
     _refuse_shared_targets(planned)
     return planned
+
+
+def _with_manifests_beside(prepared: Prepared, ports: Collection[str]) -> Prepared:
+    """The next step reads all that is in a port's place, so its manifest lies elsewhere."""
+    outputs = tuple(
+        replace(one, manifest=manifest_beside(one.place)) if one.name in ports else one
+        for one in prepared.spec.outputs
+    )
+    return replace(prepared, spec=replace(prepared.spec, outputs=outputs))
 
 
 def _folder(pipeline: Pipeline, step: ScriptStep) -> str | os.PathLike[str]:

@@ -14,12 +14,14 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datastores.catalog.home import embedded_folder
-from datastores.catalog.workspace import Workspace
 from datastores.errors import ConfigRejected, DefinitionRejected
 from datastores.names import WorkspaceName
+
+if TYPE_CHECKING:
+    from datastores.catalog.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from typing import Any, TypeAlias
 from datastores.catalog.abstract import AbstractDatastore
 from datastores.catalog.workspace import Workspace
 from datastores.contract import FolderSource, JobSpec, Script, SnapshotSource, When
+from datastores.contract.ignoring import refuse_left_out
 from datastores.contract.job import Source
 from datastores.errors import DefinitionRejected, NotRegistered, Unsupported
 from datastores.runs import Estimator, RunConfiguration, ScriptRunConfig, plan_job
 from datastores.runs.configuration_file import project_folder
 from datastores.storage.open import DBFS_ROOT
 from datastores.submission.abilities import refuse_impossible
-from datastores.submission.ignoring import FILES, files_below
 from datastores.submission.place import RunPlace, registry_address
 
 Submittable: TypeAlias = Estimator | ScriptRunConfig | RunConfiguration
@@ -75,7 +75,8 @@ def prepare(
         has_file=None if folder is None else lambda name: (folder / name).is_file(),
         keep=keep,
     )
-    _refuse_ignored_script(spec, folder)
+    if folder is not None and isinstance(spec.work, Script):
+        refuse_left_out(folder, spec.work.path)
     refuse_impossible(spec, has_dbfs=DBFS_ROOT.is_dir())
     spec = replace(spec, environment={**spec.environment, **variables(workspace, identity)})
     to_snapshot = folder if isinstance(source, SnapshotSource) else None
@@ -143,18 +144,6 @@ def _refuse_elsewhere(configuration: RunConfiguration) -> None:
         raise DefinitionRejected(
             "run",
             f'compute target "{configuration.target}" is not known here; this machine is "local"',
-        )
-
-
-def _refuse_ignored_script(spec: JobSpec, folder: Path | None) -> None:
-    if folder is None or not isinstance(spec.source, SnapshotSource):
-        return
-    if isinstance(spec.work, Script) and spec.work.path not in files_below(folder):
-        names = " or ".join(f'"{name}"' for name in FILES)
-        raise DefinitionRejected(
-            "run",
-            f'the entry script "{spec.work.path}" is not sent with the source folder, because '
-            f"{names} there leaves it out; add a line !{spec.work.path}",
         )
 
 

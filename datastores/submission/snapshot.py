@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datastores.catalog.workspace import Workspace
 from datastores.contract import SnapshotSource
-from datastores.submission.ignoring import files_below
+from datastores.contract.ignoring import files_below
 from datastores.submission.place import RunPlace
 
 

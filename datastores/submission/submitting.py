@@ -37,15 +37,17 @@ def submit(
     keep: Mapping[str, When] | None = None,
     mount_fallback: str = "copy",
     lease_seconds: float = LIFETIME_SECONDS,
+    parent: str | None = None,
     **overrides: Any,
 ) -> str:
     """Start a run on this machine and return its id; the run goes on when this process ends.
 
-    What is wrong with it is refused here, before anything is fetched, sent or recorded. The other
-    keywords are what an estimator takes when it is submitted.
+    What is wrong with it is refused here, before anything is fetched, sent or recorded. With a
+    `parent` it is a run below that one, and goes on when that one ends. The other keywords are what
+    an estimator takes when it is submitted.
     """
     experiment = ExperimentName.parse(experiment_name)
-    identity = identify(workspace, experiment, run_id)
+    identity = replace(identify(workspace, experiment, run_id), parent=parent)
     prepared = prepare(
         workspace,
         config,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datastores.catalog.workspace import Workspace
 from datastores.errors import AlreadyRegistered, DefinitionRejected
-from datastores.history.records import RunRecord
+from datastores.history.records import STEP_RUN, RunRecord
 from datastores.history.run_history import RunHistory
 from datastores.history.status import Status, may_follow
 from datastores.submission.book import Book
@@ -110,7 +110,7 @@ def _is_abandoned(history: RunHistory, record: RunRecord, place: RunPlace) -> bo
 
 
 def _parent_with_folder(history: RunHistory, record: RunRecord) -> RunPlace | None:
-    if record.parent is None:
+    if record.parent is None or record.type != STEP_RUN:
         return None
     return place_here(history.get(record.parent))
 

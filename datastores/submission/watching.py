@@ -15,7 +15,7 @@ from datastores.secret import redact
 from datastores.submission.agent_process import AgentEnd, AgentProcess, FoundAgent
 from datastores.submission.book import Book
 from datastores.submission.leasing import Lessor, leases_of, renewal_moment
-from datastores.submission.order import JobOrder
+from datastores.submission.order import JobOrder, order_to_wire
 from datastores.submission.place import RunPlace
 
 log = logging.getLogger(__name__)
@@ -48,13 +48,21 @@ class Agent(Protocol):
     def last_words(self) -> str | None: ...
 
 
-def run_agent(place: RunPlace, order: JobOrder, lessor: Lessor, book: Book) -> AgentEnd:
+def run_agent(
+    place: RunPlace,
+    order: JobOrder,
+    lessor: Lessor,
+    book: Book,
+    waiting: AgentProcess | None = None,
+) -> AgentEnd:
     """Have the job done by an agent, here or still at work, and look after it until it ends.
 
-    One that is killed is followed by another, which goes on where it was.
+    The first one may be `waiting` for the job already. One that is killed is followed by another,
+    which goes on where it was.
     """
     for _ in range(_MOST_STARTS):
-        watch = _open_watch(place, order, lessor, book)
+        watch = _open_watch(place, order, lessor, book, waiting)
+        waiting = None
         code = watch.until_end()
         if code >= 0 or code == -signal.SIGINT:
             break
@@ -62,13 +70,20 @@ def run_agent(place: RunPlace, order: JobOrder, lessor: Lessor, book: Book) -> A
     return AgentEnd(code, watch.agent.last_words())
 
 
-def _open_watch(place: RunPlace, order: JobOrder, lessor: Lessor, book: Book) -> _Watch:
+def _open_watch(
+    place: RunPlace, order: JobOrder, lessor: Lessor, book: Book, waiting: AgentProcess | None
+) -> _Watch:
     if not place.agent_is_gone():
         log.info("an agent is at work already")
         # Nobody knows what it was given: it gets fresh leases at once.
         return _Watch(place, order.spec, lessor, book, FoundAgent(place), time.time())
-    leased = lessor.with_leases(order.spec)
-    agent = AgentProcess.start(place, leased, order.mount_fallback)
+    # It loads its modules while the vault and the store are asked for leases.
+    agent = waiting or AgentProcess.launch(place, order_to_wire(order))
+    try:
+        leased = lessor.with_leases(order.spec)
+        agent.tell(leased)
+    finally:
+        agent.dismiss()
     log.info("agent %s started", agent.pid)
     return _Watch(place, order.spec, lessor, book, agent, renewal_moment(_all_leases(leased)))
 

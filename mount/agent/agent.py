@@ -27,6 +27,7 @@ from mount.agent.report import ReferenceReport, RunReport
 from mount.agent.run_folder import RunFolder
 from mount.agent.settings import Settings
 from mount.agent.stage import SOURCE, Stage, how
+from mount.agent.versions_read import VersionsRead
 from mount.leases.table import LeaseTable
 from mount.lifecycle import commands as do
 from mount.lifecycle import events as on
@@ -74,6 +75,7 @@ class Agent:
         self._stage = Stage(
             spec, folder, journal, history.fetching, self._paths, self._reports, leases, settings
         )
+        self._versions = VersionsRead(spec, folder)
         self._claims = Claims()
         self._outputs = {
             one.name: self._output(one, folder.transfers(index))
@@ -120,6 +122,8 @@ class Agent:
         self._job = job
         note(self._journal, Job(job.plan, exit_code=self._history.past.exit_code), job)
         entered = began
+        if self._history.past.was_started:
+            self._versions.begin()
         while True:
             for command in commands:
                 self._obey(command, job)
@@ -263,6 +267,7 @@ class Agent:
         waiting = self._process
         # Before the thread that may tell of its exit.
         self._loop.put(on.ProcessStarted())
+        self._versions.begin()
 
         def wait() -> None:
             code = waiting.wait()
@@ -356,8 +361,10 @@ class Agent:
                 self._reports[name].bytes = output.total_bytes
             if self._reports[name].state in ("ready", "waiting"):
                 self._reports[name].state = "not kept"
-        for each in self._reports.values():
+        versions = self._versions.settle(self._settings.list_seconds)
+        for name, each in self._reports.items():
             each.summarise()
+            each.versions = versions.get(name, {})
         troubles, warnings = job.troubles, job.warnings
         outputs = set(self._outputs)
         return RunReport(

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from datastores import keys
+from datastores.contract import OutputSpec
 from mount.errors import OutputFailed
 
 NAME = "_manifest.json"
@@ -26,8 +27,11 @@ class Sent:
     version: str | None
 
 
-def manifest_key(place: str, file_name: str | None) -> str:
-    """`_manifest.json` in the folder of an output; beside a single file, after its name."""
+def manifest_key(spec: OutputSpec, file_name: str | None) -> str:
+    """Where the spec says, or in the folder of the output; beside a single file, after its name."""
+    if spec.manifest is not None:
+        return keys.parse_place(spec.manifest)
+    place = keys.parse_place(spec.place)
     return keys.join(place, f"{file_name}.{NAME}" if file_name else NAME)
 
 

@@ -19,7 +19,7 @@ def seal_mounted(
 ) -> on.Event:
     """Names and sizes as the store lists them; checksums where the store knows them."""
     place = keys.parse_place(spec.place)
-    key = manifest_key(place, None)
+    key = manifest_key(spec, None)
     try:
         with opened(spec.definition, lease, leash, patience) as store:
             files = [

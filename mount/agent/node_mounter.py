@@ -57,7 +57,7 @@ class NodeMounter:
             return self._chosen
 
     def _choose(self) -> Mounter:
-        if self.by is not MountsBy.OWN and _may_have_a_daemon():
+        if self.by is not MountsBy.OWN and may_have_a_daemon():
             # Only now: loading what talks to it takes a tenth of the start of a job.
             from mount.daemon.client import find_daemon
 
@@ -82,7 +82,8 @@ class NodeMounter:
         return self._own
 
 
-def _may_have_a_daemon() -> bool:
+def may_have_a_daemon() -> bool:
+    """Whether it is worth asking for a daemon."""
     from mount.daemon.home import Home, default_home
 
     return Home.at(default_home()).socket_path.exists()

@@ -24,7 +24,7 @@ from datastores.transfer.sources import Found, find_sources
 from mount.agent.claims import Claims
 from mount.agent.journal import Journal
 from mount.agent.leash import Abandoned, Leash
-from mount.agent.manifest import NAME, Sent, manifest_key, manifest_text, unsealed
+from mount.agent.manifest import Sent, manifest_key, manifest_text, unsealed
 from mount.agent.opening import opened, reason_of
 from mount.agent.quiet import Quiet, is_written
 from mount.errors import OutputFailed
@@ -174,10 +174,11 @@ class Output:
         sources: list[Source] | Path = self._path
         if not self._path.is_dir():
             sources = [Source(self._path, self._path.name)] if self._path.exists() else []
+        reserved = self._manifest_key() if self._path.is_dir() else None
         scan: list[Found] = []
         for entry in find_sources(sources, Options()):
             if isinstance(entry, Found):
-                if entry.name == NAME and self._path.is_dir():
+                if self._key(entry) == reserved:
                     detail = "the agent writes an object of that name last; rename the file"
                     raise AlreadyExists(self._spec.name, entry.name, detail)
                 scan.append(entry)
@@ -188,6 +189,9 @@ class Output:
         with self._lock:
             self._unsent = {one.name: one.path for one in scan if self._is_unsent(one)}
         return scan
+
+    def _key(self, found: Found) -> str:
+        return keys.join(self._place, found.name)
 
     def _is_unsent(self, found: Found) -> bool:
         sent = self._sent.get(found.name)
@@ -280,7 +284,7 @@ class Output:
                     del self._sent[name]
 
     def _manifest_key(self) -> str:
-        return manifest_key(self._place, None if self._path.is_dir() else self._path.name)
+        return manifest_key(self._spec, None if self._path.is_dir() else self._path.name)
 
 
 class _Taken(Silent):

@@ -25,6 +25,9 @@ class ReferenceReport:
     counters: Mapping[str, int | float] = field(default_factory=dict)
     # What the counters come to, as `mount.report` says it; of mounts and downloads.
     data: Mapping[str, Any] = field(default_factory=dict)
+    # Of inputs of a script that was started: files, bytes, the digest of their list of versions
+    # and where that is; or that they are not known, and why.
+    versions: Mapping[str, Any] = field(default_factory=dict)
 
     def summarise(self) -> None:
         """Fill in the data report."""

@@ -44,6 +44,11 @@ class RunFolder:
     def agent_log(self) -> Path:
         return self.root / "logs" / "agent.log"
 
+    @property
+    def inventories(self) -> Path:
+        """Lists of the files that inputs were, with their versions."""
+        return self.root / "logs" / "inputs"
+
     def transfers(self, index: int) -> Path:
         """What the transfer engine remembers of one reference; names may be any text."""
         return self.root / "transfers" / str(index)

@@ -40,3 +40,5 @@ class Settings:
     late_seconds: float = LATE_SECONDS
     # How long the release of a mount may take.
     release_seconds: float = 60.0
+    # How long the end of a run waits for the lists of what its inputs were.
+    list_seconds: float = 10.0

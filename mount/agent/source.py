@@ -9,6 +9,7 @@ from pathlib import Path
 
 from datastores import keys
 from datastores.contract import FolderSource, SnapshotSource
+from datastores.contract.ignoring import load_rules, refuse_left_out, stays
 from datastores.contract.job import Source
 from datastores.storage.contract import Patience
 from mount.agent.leash import Leash
@@ -48,16 +49,24 @@ def refuse_missing(source: Source | None, script: str) -> None:
             raise SpecRejected(
                 f'the entry script "{script}" is not in "{source.path}"; name it relative to that'
             )
+        if script:
+            refuse_left_out(Path(source.path), script)
 
 
 def _copy(source: Path, folder: RunFolder, leash: Leash) -> None:
     source = source.resolve()
     own = {folder.root, folder.root.parent} - {source, *source.parents}
+    rules = load_rules(source)
 
     def skip(where: str, names: Sequence[str]) -> Collection[str]:
         leash.check()
+        here = Path(where)
         # Runs that live inside the source folder are no source.
-        return [name for name in names if Path(where, name) in own]
+        return [name for name in names if here / name in own or stays_at_home(here / name)]
+
+    def stays_at_home(path: Path) -> bool:
+        name = path.relative_to(source).as_posix()
+        return bool(rules) and stays(rules, name, is_folder=path.is_dir())
 
     def copy(origin: str, target: str) -> str:
         leash.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -11,7 +12,11 @@ from typing import Any
 import click
 
 from datastores.errors import DatastoresError
-from datastores.exits import INTERRUPTED, exit_of
+from datastores.exits import INTERRUPTED, Exit, exit_of
+from datastores.secret import redact
+
+# What programs read as the kind of an error that is none of ours.
+_USAGE_ERROR, _INTERRUPTED = "UsageError", "Interrupted"
 
 # Command -> the module that has it, so that one command loads one module.
 _COMMANDS = {
@@ -50,6 +55,10 @@ store, 24 the cache, 25 mounting is refused, 26 no daemon answers, 124 the time 
 """
 
 
+# Loading makes objects that stay; to look through them every 700 is an eighth of a job's start.
+_GARBAGE_AFTER = 50_000
+
+
 class _LazyGroup(click.Group):
     """Knows all commands by name and imports each when it is asked for."""
 
@@ -80,6 +89,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and leave the process with its exit code."""
+    gc.set_threshold(_GARBAGE_AFTER)
     code = run(arguments)
     # Threads that are stuck in the network must not hold up the end, nor must what they hold.
     sys.stdout.flush()
@@ -92,27 +102,32 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code: Any = cli.main(args=arguments, prog_name="datastores-agent", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        if not _wants_json(arguments):
+            error.show()
+            return error.exit_code
+        told = Exit(_USAGE_ERROR, redact(error.format_message()), error.exit_code)
     except DatastoresError as error:
-        return _complain(error, as_json=_wants_json(arguments))
+        told = exit_of(error)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what was complete stays, run it again to go on", err=True)
-        return INTERRUPTED
+        text = "interrupted; what was complete stays, run it again to go on"
+        told = Exit(_INTERRUPTED, text, INTERRUPTED)
     except BrokenPipeError:
         # The reader has seen enough; Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return code if isinstance(code, int) else 0
+    else:
+        return code if isinstance(code, int) else 0
+    _complain(told, as_json=_wants_json(arguments))
+    return told.exit_code
 
 
-def _complain(error: DatastoresError, *, as_json: bool) -> int:
-    told = exit_of(error)
+def _complain(told: Exit, *, as_json: bool) -> None:
     if as_json:
         click.echo(told.to_json(), err=True)
+    elif told.error == _INTERRUPTED:
+        click.echo(told.message, err=True)
     else:
         click.echo(click.style("error: ", fg="red", bold=True) + told.message, err=True)
-    return told.exit_code
 
 
 def _wants_json(arguments: Sequence[str] | None) -> bool:

@@ -52,8 +52,12 @@ _json_option = click.option(
 @_fallback_option
 @_mounts_option
 @_cache_option
+# For whoever starts the agent before the job can be told: what to load meanwhile.
+@click.option("--expect", "expected", multiple=True, hidden=True)
 @_json_option
-def run_command(spec: str, folder: Path | None, as_json: bool, **choices: str) -> int:
+def run_command(
+    spec: str, folder: Path | None, expected: tuple[str, ...], as_json: bool, **choices: str
+) -> int:
     """Carry out the job that SPEC (a file, or - for stdin) describes.
 
     Where an agent with the same job in the same folder was killed, this one goes on.
@@ -61,6 +65,10 @@ def run_command(spec: str, folder: Path | None, as_json: bool, **choices: str) -
     from datastores.contract import from_json
     from mount.agent.run import run as run_job
 
+    if expected:
+        from mount.agent.preparation import prepare
+
+        prepare(expected)
     job = from_json(_read(spec))
     root = folder or Path("runs") / job.run_id
     with Voice():

@@ -393,13 +393,17 @@ def test_outside_a_workspace_the_sentence_says_how_to_start(
 
 
 def test_deleting_a_workspace_asks_first(call: Call, workspace: Workspace) -> None:
-    """A dry run says what goes, and only the real one removes it."""
+    """A dry run says what goes, by path, and only the real one removes it."""
+    run = Path(workspace.registry_place).parent / "runs" / "demo_1"
+    run.mkdir(parents=True)
+    (run / "order.json").touch()
     dry = call("ws", "delete", "demo", "--dry-run")
     assert call("ws", "show", "--json").json["name"] == "demo"
     gone = call("ws", "delete", "demo", "--yes", "--data")
 
     assert "workspaceblobstore" in dry.out
-    assert gone.code == 0
+    assert f"  goes  {run}\n" in dry.out
+    assert (gone.code, run.parent.parent.exists()) == (0, False)
     assert call("ws", "list", "--json").json == []
     assert workspace.name == "demo"
 

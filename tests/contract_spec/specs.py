@@ -64,7 +64,7 @@ FULL = JobSpec(
             when=When.SUCCESS,
             lease=LeaseSpec(Anonymous()),
         ),
-        OutputSpec("logs", OutputMode.MOUNT, RESULTS, "logs"),
+        OutputSpec("logs", OutputMode.MOUNT, RESULTS, "logs", manifest="logs._manifest.json"),
     ),
     Limits(3600.0, 5.0, 15.0),
 )

@@ -48,6 +48,7 @@ RUN = {
     "remove_tags": "self, tags",
     "set_tags": "self, tags",
     "start": "self",
+    "submit_child": "self, config, tags=None, **kwargs",
     "tag": "self, key, value=None",
     "upload_file": "self, name, path_or_stream, datastore_name=None",
     "upload_files": "self, names, paths, return_artifacts=False, timeout_seconds=None, "

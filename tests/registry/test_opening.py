@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import socket
 import subprocess
@@ -237,13 +238,13 @@ def test_a_writer_waits_for_its_turn_within_a_bound(registry: Registry, home: Ho
     assert 0.4 < waited < 5
 
 
-def test_a_long_wait_is_told_once(sqlite_home: Home, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_wait_is_told_once(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     """
     Who waits for the writer's lock learns after two seconds, once, who holds it and for how long
     the wait goes on; the write then happens.
     """
-    with sqlite_home.open(create=True) as registry:
-        registry.add_workspace(workspace(sqlite_home))
+    with home.open(create=True) as registry:
+        registry.add_workspace(workspace(home))
     holding, done = threading.Event(), threading.Event()
 
     def hold(connection: Any) -> None:
@@ -257,29 +258,64 @@ def test_a_long_wait_is_told_once(sqlite_home: Home, caplog: pytest.LogCaptureFi
     told = Told()
 
     def write() -> None:
-        with sqlite_home.open() as one:
+        with home.open() as one:
             one.database.write(hold)
 
     thread = threading.Thread(target=write)
     thread.start()
     holding.wait(30)
-    sqlite_file.log.addHandler(told)
+    top = logging.getLogger("datastores.registry")
+    top.addHandler(told)
     try:
         begin = time.monotonic()
-        with sqlite_home.open(patience_seconds=30) as other:
+        with home.open(patience_seconds=30) as other:
             other.put(WORKSPACE, blob(), Anonymous(), overwrite=False)
             names = other.names(WORKSPACE)
         waited = time.monotonic() - begin
     finally:
-        sqlite_file.log.removeHandler(told)
+        top.removeHandler(told)
         done.set()
         thread.join()
 
     assert names == ["images"]
     assert waited >= sqlite_file.TELL_SECONDS
     (line,) = [record.getMessage() for record in caplog.records]
-    assert 'registry.db" is being written to by ' in line
+    assert '" is being written to by ' in line
     assert line.endswith("waiting up to 28 s more")
+
+
+def test_a_writer_that_gives_up_names_the_bound(postgres_home: Home) -> None:
+    """
+    The refusal says who wrote, and for how long the wait went on.
+    """
+    with postgres_home.open(create=True) as registry:
+        registry.add_workspace(workspace(postgres_home))
+        holding, done = threading.Event(), threading.Event()
+
+        def hold(connection: Any) -> None:
+            holding.set()
+            done.wait(60)
+
+        thread = threading.Thread(target=lambda: registry.database.write(hold))
+        thread.start()
+        holding.wait(30)
+        try:
+            with (
+                postgres_home.open(patience_seconds=1) as other,
+                pytest.raises(RegistryBusy) as refused,
+            ):
+                other.put(WORKSPACE, blob(), Anonymous(), overwrite=False)
+        finally:
+            done.set()
+            thread.join()
+        # A connection that lost its turn can be used again.
+        registry.put(WORKSPACE, blob(), Anonymous(), overwrite=False)
+
+    assert re.search(
+        r"another process \(number \d+ of the server, datastores(, from \S+)?\) is writing to it "
+        r"and did not end within 1 s; try again$",
+        str(refused.value),
+    )
 
 
 def test_the_holder_of_a_lock_is_named(tmp_path: Path) -> None:

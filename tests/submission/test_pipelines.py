@@ -15,11 +15,11 @@ from datastores import (
     PipelineData,
     PythonScriptStep,
 )
-from datastores.errors import DatastoresError, DefinitionRejected, NotRegistered
+from datastores.errors import DatastoresError, DefinitionRejected, NotFound, NotRegistered
 from datastores.history.experiment import Experiment
 from datastores.history.records import RunRecord
 from datastores.history.status import Status
-from datastores.submission import Pipeline, cancel, resume, step_output
+from datastores.submission import Pipeline, cancel, resume, step_manifest, step_output
 from tests.servers.azurite import Azurite
 from tests.submission.bench import RUNNER, Bench, Signal, kill, register
 
@@ -243,3 +243,62 @@ def test_an_output_nobody_wrote_is_told_with_those_there_are(bench: Bench, data:
         step_output(bench.workspace, run_id, "other", "first")
     with pytest.raises(NotRegistered, match=r'no output "second".*first'):
         step_output(bench.workspace, run_id, "only", "second")
+
+
+LIST = """
+import os, pathlib, sys
+found = [sorted(str(p.relative_to(a)) for p in pathlib.Path(a).rglob("*")) for a in sys.argv[1:]]
+print(found)
+"""
+
+
+@pytest.mark.parametrize("writing", ["upload", "mount"])
+def test_a_step_reads_data_and_no_manifest(bench: Bench, writing: str) -> None:
+    """By mount and by download, all that is in an input is what the step before wrote."""
+    out = PipelineData("made", bench.images, output_mode=writing)
+    prepare = _step(bench, "prepare", out)
+    bench.script(LIST, "list.py")
+    readers = [
+        PythonScriptStep(
+            "list.py",
+            name=mode,
+            arguments=[port],
+            inputs=[port],
+            compute_target="local",
+            source_directory=str(bench.source),
+        )
+        for mode, port in (("mounted", out.as_mount()), ("downloaded", out.as_download()))
+    ]
+
+    run_id = Pipeline(bench.workspace, [prepare, *readers]).submit("exp", at_once=1)
+    record, steps = _finished(bench, run_id)
+
+    assert (record.status, record.error) == (Status.COMPLETED, None)
+    for mode in ("mounted", "downloaded"):
+        assert bench.output(steps[mode].run_id) == "[['said.txt']]\n", mode
+
+
+def test_a_manifest_of_a_step_can_be_found(bench: Bench, data: Any) -> None:
+    """It names run and files of a port, and there is none of a step that failed."""
+    bench.script(
+        "import pathlib, sys; pathlib.Path(sys.argv[1], 'half').touch(); sys.exit(3)", "bad.py"
+    )
+    broken = data("broken")
+    bad = PythonScriptStep(
+        "bad.py",
+        name="bad",
+        arguments=[broken],
+        outputs=[broken],
+        compute_target="local",
+        source_directory=str(bench.source),
+    )
+    good = _step(bench, "good", data("made"))
+
+    run_id = Pipeline(bench.workspace, [good, bad]).submit("exp", continue_on_step_failure=True)
+    _, steps = _finished(bench, run_id)
+
+    manifest = step_manifest(bench.workspace, run_id, "good", "made")
+    assert (manifest["run_id"], manifest["output"]) == (steps["good"].run_id, "made")
+    assert [(one["name"], one["size"]) for one in manifest["files"]] == [("said.txt", 4)]
+    with pytest.raises(NotFound):
+        step_manifest(bench.workspace, run_id, "bad", "broken")

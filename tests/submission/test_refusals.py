@@ -99,7 +99,11 @@ def _folder_with_the_vault(bench: Bench) -> ScriptRunConfig:
 
 def _ignored_script(bench: Bench) -> ScriptRunConfig:
     (bench.source / ".amlignore").write_text("*.py\n")
-    made = ScriptRunConfig(bench.source, "train.py")
+    return ScriptRunConfig(bench.source, "train.py")
+
+
+def _ignored_script_in_a_store(bench: Bench) -> ScriptRunConfig:
+    made = _ignored_script(bench)
     made.run_config.source_directory_data_store = "images"
     return made
 
@@ -136,6 +140,11 @@ _CASES: dict[str, tuple[Case, int, tuple[str, ...]]] = {
     "missing folder": (_missing_folder, 3, ("nowhere", "does not exist")),
     "workspace inside": (_folder_with_the_vault, 3, ("holds the workspace itself",)),
     "ignored script": (_ignored_script, 3, ('"train.py"', '".amlignore"', "!train.py")),
+    "ignored script in a store": (
+        _ignored_script_in_a_store,
+        3,
+        ('"train.py"', '".amlignore"', "!train.py"),
+    ),
     "cluster": (_cluster, 3, ('"gpu-cluster"', '"local"')),
     "broken YAML": (_broken_yaml, 3, ("broken.runconfig", "line 3, column 7")),
     "unknown store for the source": (_unknown_source_store, 4, ('"nowhere"', '"images"')),

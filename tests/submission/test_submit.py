@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import stat
+from dataclasses import replace
 
 from datastores import Estimator, RunConfiguration, ScriptRunConfig
 from datastores.history.records import UsedReference
@@ -65,10 +66,16 @@ def test_a_record_says_what_was_read_and_written_and_how_it_went(bench: Bench) -
 
     record = bench.run(config, display_name="first", tags={"team": "a", "urgent": None})
 
-    assert record.references == (
-        UsedReference("labels", "images", "labels.csv", "download", {"registration": "1"}),
-        UsedReference("result", "images", "out", "upload", {"registration": "1"}),
+    labels, result = record.references
+    assert replace(labels, versions={}) == UsedReference(
+        "labels", "images", "labels.csv", "download"
     )
+    assert {name: labels.versions[name] for name in ("registration", "files", "bytes")} == {
+        "registration": "1",
+        "files": "1",
+        "bytes": "3",
+    }
+    assert result == UsedReference("result", "images", "out", "upload", {"registration": "1"})
     assert (record.display_name, record.tags) == ("first", {"team": "a", "urgent": None})
     assert record.report is not None
     assert set(record.report["phases"]) == {"staging", "running", "flushing", "sealing"}

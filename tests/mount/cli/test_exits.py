@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from datastores.errors import CredentialMissing, NotRegistered
 from datastores.exits import Exit, exit_of
+from mount.cli.entry import run
 from mount.errors import MountRefused
 
 
@@ -36,3 +38,30 @@ def test_a_secret_in_a_sentence_is_masked() -> None:
     error = CredentialMissing("a", "https://x.blob.core.windows.net/c?sig=c2VjcmV0c2VjcmV0&se=1")
 
     assert "c2VjcmV0" not in exit_of(error).message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--json"), "Missing argument 'SPEC'."),
+        (("run", "nowhere.json", "--json"), '"nowhere.json" cannot be read'),
+        (("status", "--json", "--nowhere"), "--nowhere"),
+        (("nothing", "--json"), "No such command 'nothing'"),
+    ],
+)
+def test_wrong_usage_is_json_on_stderr(
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    """With `--json` a mistake is one JSON object with the code, and stdout stays empty."""
+    monkeypatch.chdir(tmp_path)
+
+    code = run(arguments)
+
+    out, err = capfd.readouterr()
+    told = json.loads(err)
+    assert (code, out, told["error"], told["exit_code"]) == (2, "", "UsageError", 2)
+    assert said in told["message"]

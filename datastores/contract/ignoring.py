@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datastores.errors import ConfigRejected
+from datastores.errors import ConfigRejected, DefinitionRejected
 
 # The first of them that is there counts, as in Azure ML.
 FILES = (".amlignore", ".gitignore")
@@ -49,6 +50,27 @@ def stays(rules: tuple[Rule, ...], name: str, *, is_folder: bool) -> bool:
         if (is_folder or not rule.folders_only) and rule.pattern.fullmatch(name):
             return not rule.is_kept
     return False
+
+
+def is_left_out(rules: tuple[Rule, ...], name: str) -> bool:
+    """Whether this file stays at home, by a rule of its own or with a folder above it."""
+    parts = name.split("/")
+    above = ("/".join(parts[:count]) for count in range(1, len(parts)))
+    return any(stays(rules, one, is_folder=True) for one in above) or stays(
+        rules, name, is_folder=False
+    )
+
+
+def refuse_left_out(folder: Path, script: str) -> None:
+    """`DefinitionRejected` for an entry script that stays at home by the rules of its folder."""
+    script = posixpath.normpath(script)
+    if is_left_out(load_rules(folder), script):
+        names = " or ".join(f'"{name}"' for name in FILES)
+        raise DefinitionRejected(
+            "run",
+            f'the entry script "{script}" is not sent with the source folder, because '
+            f"{names} there leaves it out; add a line !{script}",
+        )
 
 
 def files_below(folder: Path) -> Iterator[str]:

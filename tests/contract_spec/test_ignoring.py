@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from datastores.submission.ignoring import files_below, parse_rules, stays
+from datastores.contract.ignoring import files_below, is_left_out, load_rules, parse_rules, stays
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,25 @@ def test_the_first_file_of_rules_counts_and_folders_go_whole(tmp_path: Path) -> 
 
     assert with_git == [".gitignore", "data/x.bin", "sub/c.log"]
     assert list(files_below(tmp_path)) == ["a.py", "sub/b.py"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "name", "expected"),
+    [
+        ("*.py", "train.py", True),
+        ("src/", "src/deep/train.py", True),
+        ("src/\n!src/deep/train.py", "src/deep/train.py", True),
+        ("*.log", "src/train.py", False),
+        ("*.py\n!train.py", "train.py", False),
+    ],
+)
+def test_a_file_stays_with_its_folder(
+    tmp_path: Path, rules: str, name: str, expected: bool
+) -> None:
+    """What is asked of one name is what a walk over the whole folder finds."""
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    (tmp_path / ".amlignore").write_text(rules)
+
+    assert is_left_out(load_rules(tmp_path), name) is expected
+    assert (name not in files_below(tmp_path)) is expected
