@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from datastores.credentials.forms import for_azure_sdk
 from datastores.credentials.kinds import AccountKey, Credential, Sas
+from datastores.credentials.service_sas import service_sas
 from datastores.definitions import BlobContainer, DataLakeGen2, FileShare
 from datastores.errors import CredentialRefused, DatastoresError, PermissionDenied, Unavailable
 from datastores.secret import Secret, masked, redact
@@ -45,7 +46,12 @@ def signed_with_key(grant: Grant, credential: AccountKey) -> Sas:
     """A service SAS; no request is made."""
     if isinstance(grant.definition, FileShare):
         return _signed(grant, lambda: _file_share_sas(grant, credential.key))
-    return _signed(grant, lambda: _blob_sas(grant, account_key=credential.key.reveal()))
+    try:
+        return Sas(_service_sas(grant, credential.key))
+    except ValueError as error:
+        reason = redact(str(error))
+    # As below.
+    raise _cannot_sign(grant, reason)
 
 
 def signed_by_identity(grant: Grant, credential: Credential) -> Sas:
@@ -69,9 +75,29 @@ def _signed(grant: Grant, sign: Callable[[], str]) -> Sas:
     except (AzureError, ValueError) as error:
         reason = redact(str(error))
     # Outside the handler and without `from`: the frames below hold the key in their variables.
-    raise CredentialRefused(
+    raise _cannot_sign(grant, reason)
+
+
+def _cannot_sign(grant: Grant, reason: str) -> CredentialRefused:
+    return CredentialRefused(
         str(grant.definition.name),
         f"the key cannot sign: {reason}; copy it again from the storage account's access keys",
+    )
+
+
+def _service_sas(grant: Grant, key: Secret) -> Secret:
+    is_whole = grant.extent is Extent.WHOLE
+    terms = _terms(grant)
+    return service_sas(
+        grant.definition.account,
+        grant.definition.container,
+        key,
+        path="" if is_whole else grant.key,
+        depth=grant.key.count("/") + 1 if grant.extent is Extent.DIRECTORY else None,
+        permission=terms["permission"],
+        starts=terms["start"],
+        ends=terms["expiry"],
+        protocol=terms["protocol"],
     )
 
 
