@@ -28,6 +28,10 @@ class Mounted(Protocol):
     def passthrough(self) -> bool:
         """Whether the kernel reads complete files by itself."""
 
+    @property
+    def figures(self) -> direct.Figures:
+        """What the adapter has counted."""
+
     def start(self) -> None:
         """Serve in a thread."""
 

@@ -120,4 +120,5 @@ class FuseMount:
             )
 
     def counters(self) -> Mapping[str, int | float]:
-        return {**asdict(self.files.counters()), "passthrough": self.mounted.passthrough}
+        counts = asdict(self.files.counters()) | {"defects": self.mounted.figures.defects}
+        return {**counts, "passthrough": self.mounted.passthrough}

@@ -34,6 +34,7 @@ _OF_MOUNT = {
     "bytes_written": ("counter", "Bytes written by callers."),
     "bytes_sent": ("counter", "Bytes sent to the store."),
     "failed_uploads": ("counter", "Uploads that failed."),
+    "defects": ("counter", "Calls that failed because of an error of the agent itself."),
     "stale_reads": ("counter", "Reads refused because the object was replaced."),
     "blocked_seconds": ("counter", "Seconds that callers waited for the store."),
     "open_files": ("gauge", "Files open now."),

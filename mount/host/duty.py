@@ -60,6 +60,7 @@ class Duty:
         # Under the lock.
         self._cache_seen: dict[str, int] = {}
         self._cache_seen_at = float("-inf")
+        self._defects_seen = 0
         self._warming = WarmProgress()
         self._warmer: threading.Thread | None = None
         self._stop_warming = threading.Event()
@@ -76,7 +77,11 @@ class Duty:
         self._answered.wait(self._order.stop_seconds)
 
     def status(self) -> dict[str, Any]:
+        self._count_defects()
         counts = self._files.counters()
+        if not self._mounted.passthrough:
+            # The file system offers them; a kernel that refuses one to this user refuses all.
+            counts = replace(counts, backed_opens=0)
         spec = self._lease.spec
         status = HostStatus(
             name=self._order.name,
@@ -92,7 +97,7 @@ class Duty:
             dirty_bytes=counts.dirty_bytes,
             lease_ends=spec.expires_at if spec else None,
             lease_trouble=self._lease.trouble,
-            counters=asdict(counts) | {"defects": self._mounted.figures.defects},
+            counters=asdict(counts),
             cache=self._cache_figures(),
             warming=self._warming_figures(),
             left=tuple(self._kept.left),
@@ -175,6 +180,13 @@ class Duty:
     def _exit(self) -> None:
         # Threads that hang in the network hold up nothing: their bytes are in the spool.
         os._exit(0)
+
+    def _count_defects(self) -> None:
+        """The adapter's number, which ends with this process, as far as it is news."""
+        with self._lock:
+            defects = self._mounted.figures.defects
+            self._files.count("defects", defects - self._defects_seen)
+            self._defects_seen = defects
 
     def _cache_figures(self) -> dict[str, int]:
         with self._lock:

@@ -17,7 +17,7 @@ class Kept:
     """Made once per host, inherited by each worker.
 
     `lease_fd` is a memory file with the newest lease: it is never on a disk. `chronicle_fd` and
-    `lookups_fd` are the file system's notes.
+    `lookups_fd` are the file system's notes, `counters_fd` is what it counted.
     """
 
     listener: socket.socket
@@ -26,6 +26,7 @@ class Kept:
     lease_fd: int = field(default_factory=lambda: os.memfd_create("lease"))
     chronicle_fd: int = field(default_factory=lambda: os.memfd_create("chronicle"))
     lookups_fd: int = field(default_factory=lambda: os.memfd_create("lookups"))
+    counters_fd: int = field(default_factory=lambda: os.memfd_create("counters"))
     since: float = field(default_factory=time.time)
     supervisor: int = field(default_factory=os.getpid)
 
@@ -53,5 +54,5 @@ class Kept:
 
     def close(self) -> None:
         self.listener.close()
-        for fd in (self.lease_fd, self.chronicle_fd, self.lookups_fd):
+        for fd in (self.lease_fd, self.chronicle_fd, self.lookups_fd, self.counters_fd):
             os.close(fd)

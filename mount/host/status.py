@@ -14,8 +14,8 @@ class HostStatus:
     """One answer of a host.
 
     `pid` is the supervisor's, to which signals go; `worker` is the process that serves. `since` is
-    when the mount was made, `restarts` how often its worker was replaced; counters begin anew with
-    each worker. `passthrough_share` of the opens cost no request afterwards. `left` names files of
+    when the mount was made, `restarts` how often its worker was replaced; the totals among the
+    counters are of all of them. `passthrough_share` of the opens cost no request afterwards. `left` names files of
     earlier hosts that are in the spool and not in the store.
     """
 

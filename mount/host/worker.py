@@ -65,6 +65,7 @@ def _begin(order: MountOrder, line: Line, kept: Kept) -> Duty:
     spool = Spool.open(order.spool)
     chronicle = Chronicle.open(kept.chronicle_fd, kept.lookups_fd)
     files = RevivableFileSystem(store, cache, view_of(order), spool, chronicle)
+    files.keep_counters(kept.counters_fd)
 
     def recover(handles: Sequence[OpenHandle]) -> None:
         files.revive([_held(one) for one in handles])

@@ -55,15 +55,31 @@ class Naming:
 
     def make_folder(self, folder: str) -> None:
         """The folder and those above it; others may be making them at the same time."""
-        if not folder:
-            return
+        missing = [folder] if folder else []
+        # Down to the first that is there and up again; somebody who removes them ends it, too.
+        for _ in range(2 * len(folder.split("/"))):
+            if not missing:
+                return
+            if self._is_made(missing[-1]):
+                missing.pop()
+            else:
+                missing.append(keys.parent(missing[-1]))
+        if missing:
+            self._make_one(folder)
+
+    def _is_made(self, folder: str) -> bool:
+        """Whether the folder is there now; False while the one above it is not.
+
+        The failure ends here: as the context of those after it, every error of a deep path would
+        be masked again at each level.
+        """
         try:
             self._make_one(folder)
         except NotFound as missing:
             if missing.key is None or not keys.parent(folder):
                 raise
-            self.make_folder(keys.parent(folder))
-            self._make_one(folder)
+            return False
+        return True
 
     def give(self, temporary: str, key: str, only_if: str | Presence | None) -> Mapping[str, str]:
         """Let a finished file take its name in one step; the headers that tell its version.

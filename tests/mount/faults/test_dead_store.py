@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from datastores.storage.contract import Patience
 from mount.fs.recovery import Outcome
 from tests.mount.faults.conftest import (
     MIB,
+    QUICK,
     MakeScene,
     Scene,
     body_of,
@@ -75,12 +77,16 @@ def test_fsync_fails_and_the_next_fsync_stores(make_scene: MakeScene, body: byte
 @pytest.mark.parametrize("seconds", [40.0, 240.0])
 def test_a_silent_store_at_close_is_an_error_in_time(make_scene: MakeScene, seconds: float) -> None:
     """Close of a file whose store falls silent for good returns an error within patience."""
-    scene = hasty(make_scene)
+    scene = make_scene(replace(QUICK, attempts=2))
     for kind in WRITES:
         scene.proxy.on(kind, Stall(seconds))
 
     with within(), pytest.raises(OSError, match="Input/output"):
         save(scene, "x", SMALL)
+    # The end of a mount whose store is silent is shown elsewhere.
+    scene.proxy.heal()
+    scene.unmount()
+    assert scene.stored("x") == SMALL
 
 
 # Blocks that were sent leave the disk while the file grows.

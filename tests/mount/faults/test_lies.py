@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import product
 
 import pytest
 
@@ -179,12 +180,12 @@ def save(scene: Scene, name: str, body: bytes) -> None:
 
 
 def test_a_storm_of_503_is_ridden_out(make_scene: MakeScene) -> None:
-    """Three refusals of each request, each asking for a second's pause, only cost time."""
+    """Refusals of each request, again and again, each asking for a second's pause, only cost time."""
     scene = make_scene(STORMY)
     scene.put("d/x", SMALL)
     busy = Says(503, "ServerBusy", retry_after=1)
-    for kind in (Kind.HEAD, Kind.LIST, Kind.GET, Kind.PUT_BLOB):
-        scene.proxy.on(kind, busy, nth=range(1, 4))
+    for kind, times in ((Kind.HEAD, 1), (Kind.LIST, 1), (Kind.GET, 3), (Kind.PUT_BLOB, 2)):
+        scene.proxy.on(kind, busy, nth=range(1, 1 + times))
 
     with within(2 * BOUND_SECONDS):
         got = read_all(scene.at / "d/x")
@@ -194,17 +195,18 @@ def test_a_storm_of_503_is_ridden_out(make_scene: MakeScene) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "size", "exists"),
     [
-        Says(500, "InternalError"),
-        Says(503, "ServerBusy", retry_after=1),
-        Reset(),
-        Reset(asks_first=True),
+        *product(
+            [Says(500, "InternalError"), Reset(), Reset(asks_first=True)],
+            [100, 12 * MIB],
+            [False, True],
+        ),
+        # A second's pause for each kind of request; this one has all kinds.
+        (Says(503, "ServerBusy", retry_after=1), 12 * MIB, True),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("size", [100, 12 * MIB])
-@pytest.mark.parametrize("exists", [False, True])
 def test_a_broken_write_is_sent_again(
     scene: Scene, fault: Fault, size: int, *, exists: bool
 ) -> None:
@@ -224,9 +226,9 @@ def test_a_broken_write_is_sent_again(
 
 def test_a_slow_drip_is_one_request(make_scene: MakeScene) -> None:
     """A body that takes longer than the patience for silence, but moves, is read in one GET."""
-    scene = make_scene(Patience(connect_seconds=5.0, read_seconds=5.0))
+    scene = make_scene(Patience(connect_seconds=5.0, read_seconds=2.0))
     scene.put("x", SMALL)
-    scene.proxy.on(Kind.GET, Drip(15_000, 0.35))
+    scene.proxy.on(Kind.GET, Drip(30_000, 0.35))
 
     with within():
         got = read_all(scene.at / "x")
