@@ -18,6 +18,14 @@ from mount.libfuse import mounted as libfuse
 VARIABLE = "DATASTORES_FUSE_ADAPTER"
 
 
+class Figures(Protocol):
+    """What an adapter has counted."""
+
+    @property
+    def defects(self) -> int:
+        """Calls that failed because of an error of this program."""
+
+
 class Mounted(Protocol):
     """What every adapter's mount can do."""
 
@@ -29,7 +37,7 @@ class Mounted(Protocol):
         """Whether the kernel reads complete files by itself."""
 
     @property
-    def figures(self) -> direct.Figures:
+    def figures(self) -> Figures:
         """What the adapter has counted."""
 
     def start(self) -> None:
