@@ -11,8 +11,17 @@ from mount.cache import lease
 from mount.cache.block_map import block_checksums, map_bytes
 from mount.cache.contract import CacheKey, NoRoom
 from mount.cache.held_file import HeldFile
-from mount.cache.layout import Geometry, charge, move, unlink_if_there
+from mount.cache.layout import (
+    Geometry,
+    charge,
+    has_head,
+    make_parent,
+    move,
+    name_open_file,
+    unlink_if_there,
+)
 from mount.cache.shelf import Shelf
+from mount.cache.stamp import mark_of
 
 # linux/fs.h: _IOW(0x94, 9, int)
 _FICLONE = 0x40049409
@@ -23,6 +32,8 @@ def admit_bytes(shelf: Shelf, key: CacheKey, name: str, data: memoryview) -> Hel
     if len(data) != key.size:
         raise NoRoom(f'"{key.key}" has {key.size} bytes, not {len(data)}; read it again')
     checksums = block_checksums(data, Geometry.of(key.size))
+    if not has_head(key.size) and shelf.has_nameless and shelf.room.spend(charge(key.size)):
+        return _admit_nameless(shelf, key, name, data, mark_of(checksums))
 
     def bring(target: int, _path: str) -> Sequence[int]:
         _write_all(target, data)
@@ -55,6 +66,28 @@ def admit_file(shelf: Shelf, key: CacheKey, name: str, path: str, *, given: bool
         os.close(source)
 
 
+def _admit_nameless(
+    shelf: Shelf, key: CacheKey, name: str, data: memoryview, mark: int
+) -> HeldFile:
+    """A file of one block for which room was spent."""
+    # Five system calls: open, lock, write, times, link. At each of them eight threads hand the
+    # interpreter to each other, which costs more than the call. A killed process leaves nothing:
+    # a file without a name goes with it, and the name comes when all the rest is there.
+    held = None
+    try:
+        held = shelf.nameless(name)
+        _write_all(held.fd, data)
+        shelf.seal(held.fd, mark)
+        name_open_file(held.fd, held.path)
+    except BaseException:
+        if held:
+            held.close()
+        shelf.room.settle(charge(key.size), is_here=False)
+        raise
+    shelf.room.settle(charge(key.size), is_here=True)
+    return held
+
+
 def _admit(
     shelf: Shelf, key: CacheKey, name: str, bring: Callable[[int, str], Sequence[int]]
 ) -> HeldFile:
@@ -78,15 +111,18 @@ def _publish(
     try:
         if os.fstat(fd).st_size != key.size or not lease.share(fd):
             raise OSError(errno.EIO, "a file did not come in as it was written")  # noqa: TRY301 - one clean-up for all causes
-        shelf.seal(fd)
-        _place_head(f"{incoming}-head", place.head, map_bytes(key, checksums))
+        shelf.seal(fd, mark_of(checksums))
+        if has_head(key.size):
+            _place_head(f"{incoming}-head", place.head, map_bytes(key, checksums))
+        else:
+            make_parent(place.data)
         # Not a rename, which would replace a file that others hold: the first one stays.
         os.link(incoming, place.data)
         os.unlink(incoming)  # noqa: PTH108  # text paths here
     except BaseException:
         os.close(fd)
         raise
-    return HeldFile(fd)
+    return HeldFile(fd, place.data)
 
 
 def _place_head(aside: str, path: str, content: bytes) -> None:

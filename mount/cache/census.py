@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from mount.cache import lease
 from mount.cache.eviction import Entry
 from mount.cache.layout import (
+    AHEAD_SUFFIX,
     HEAD_SUFFIX,
     MAP_SUFFIX,
     Layout,
@@ -72,7 +74,9 @@ def data_files(
 def _incoming_charges(layout: Layout, besides: str, old_before: float) -> Iterator[int]:
     for item in _listed(layout.incoming):
         named = _NAME_OF_INCOMING.match(item.name)
-        if named and item.path != besides and not _is_abandoned(item.path, old_before):
+        # Room taken ahead is locked before it has a name: without a lock it is nobody's.
+        before = math.inf if item.name.endswith(AHEAD_SUFFIX) else old_before
+        if named and item.path != besides and not _is_abandoned(item.path, before):
             yield int(named[1], 16)
 
 

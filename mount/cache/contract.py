@@ -38,6 +38,10 @@ class CachedFile(Protocol):
     def fd(self) -> int:
         """A descriptor for reading, valid until `close`."""
 
+    @property
+    def path(self) -> str:
+        """Where the file is while it is held."""
+
     def close(self) -> None:
         """Let go; calling it twice is fine."""
 
@@ -100,26 +104,30 @@ class CacheStatus:
 class Cache(Protocol):
     """The files of a node."""
 
+    @property
+    def folder(self) -> str:
+        """Everything that this cache holds open lies below it."""
+
+    def again(self) -> Self:
+        """The same cache for a child that was forked: no lock and no file of the parent's handle."""
+
     def find(self, key: CacheKey) -> CachedFile | None:
         """The complete file of this version, if it is here."""
+
+    def arrived(self, key: CacheKey) -> CachedFile | None:
+        """What another process was asked to bring; as `find`, but counts no hit and no miss."""
 
     def fill(self, key: CacheKey) -> PartialFile:
         """The file of this version on its way, begun now or by anybody before; or `NoRoom`."""
 
     def put(self, key: CacheKey, data: Buffer) -> CachedFile:
-        """A whole small file in one step; or `NoRoom`."""
+        """A whole small file that `find` did not find, in one step; or `NoRoom`."""
 
     def adopt(self, key: CacheKey, path: str, *, given: bool = False) -> CachedFile:
         """A finished local file (an upload, a download) as the cached one.
 
         A file that is given away is linked; any other is cloned or copied, since its owner may
         write to it again.
-        """
-
-    def rename(self, old: CacheKey, new: CacheKey) -> bool:
-        """A complete file under another key, so that it is not fetched again; False if not here.
-
-        The caller knows that the bytes are the same. Whoever holds the old one keeps reading it.
         """
 
     def forget(self, key: CacheKey) -> None:

@@ -43,7 +43,7 @@ class FinishedFile:
     def finish(self) -> CachedFile | None:
         try:
             # A second descriptor of the same open file: the lock is held until both are closed.
-            return HeldFile(os.dup(self._held.fd))
+            return HeldFile(os.dup(self._held.fd), self._held.path)
         except OSError as error:
             self._shelf.trouble.note("finish a file", error)
             return None

@@ -11,10 +11,12 @@ from typing import Self
 class HeldFile:
     """A descriptor that holds the file's shared lock; the file is safe until it is closed."""
 
-    __slots__ = ("_fds", "fd")
+    __slots__ = ("_fds", "fd", "path")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, path: str) -> None:
         self.fd = fd
+        # Asking the kernel for it would not do: a file that was born without a name has none there.
+        self.path = path
         # Emptied by whoever closes first: a pop is atomic, so that no descriptor is closed twice.
         self._fds = [fd]
 

@@ -13,7 +13,7 @@ from mount.cache.census import data_files
 from mount.cache.contract import CacheKey
 from mount.cache.eviction import Entry
 from mount.cache.layout import charge_of, name_of
-from mount.cache.shelf import Shelf, is_intact
+from mount.cache.shelf import Shelf, intact_mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Findings:
     """What a verification read, and the files in which it found damage.
 
     `damaged` names complete files that were dropped and partial ones that lost blocks, by their key
-    or, where that cannot be read any more, by their name in the folder.
+    or, where that is not written down or cannot be read any more, by their name in the folder.
     """
 
     files: int
@@ -67,9 +67,11 @@ def _check_complete(
         if not lease.share(fd):
             return False, None, 0
         key = _key_of(name, place.head)
-        if key is not None and stat.st_size == key.size and is_intact(fd, key, place.head):
-            # Reading is not using: the recency stays what it was.
-            _reseal(shelf, fd, stat)
+        mark = None
+        if key is None or stat.st_size == key.size:
+            mark = intact_mark(fd, stat, key, place.head)
+        if mark is not None:
+            _reseal(shelf, fd, mark, stat)
             return False, key, stat.st_size
         shelf.drop_complete(fd, name)
         return True, key, stat.st_size
@@ -100,8 +102,9 @@ def _key_of(name: str, path: str) -> CacheKey | None:
     return key if key and name_of(key) == name else None
 
 
-def _reseal(shelf: Shelf, fd: int, stat: os.stat_result) -> None:
+def _reseal(shelf: Shelf, fd: int, mark: int, stat: os.stat_result) -> None:
     try:
-        shelf.seal(fd, stat.st_atime_ns)
+        # Reading is not using: the recency stays what it was.
+        shelf.seal(fd, mark, stat.st_atime_ns)
     except OSError as error:
         shelf.trouble.note("note recency", error)

@@ -77,7 +77,18 @@ class NodeCache:
             raise CacheBroken(
                 str(folder), f"{error.strerror or error}; name a folder on a local disk"
             ) from error
-        return cls(folder, Shelf(layout, limits, room, trouble, clock, stamp_ns))
+        has_nameless = _can_be_nameless(layout.incoming)
+        return cls(folder, Shelf(layout, limits, room, trouble, clock, stamp_ns, has_nameless))
+
+    @property
+    def folder(self) -> str:
+        return str(self._folder)
+
+    def again(self) -> Self:
+        shelf = self._shelf
+        trouble = Trouble(str(self._folder))
+        room = Room(shelf.layout, shelf.limits, trouble, shelf.clock_ns)
+        return type(self)(self._folder, replace(shelf, room=room, trouble=trouble))
 
     def find(self, key: CacheKey) -> CachedFile | None:
         held = self._open_complete(key, name_of(key))
@@ -88,6 +99,9 @@ class NodeCache:
         if self._hits + self._misses >= _COUNTS_AT_ONCE:
             self._save_counts()
         return held
+
+    def arrived(self, key: CacheKey) -> CachedFile | None:
+        return self._open_complete(key, name_of(key))
 
     def fill(self, key: CacheKey) -> PartialFile:
         name = name_of(key)
@@ -103,10 +117,13 @@ class NodeCache:
 
     def put(self, key: CacheKey, data: Buffer) -> CachedFile:
         name = name_of(key)
-        if held := self._open_complete(key, name):
-            return held
         try:
+            # Whoever puts has looked for it, so nothing is gained by looking once more first.
             return admit_bytes(self._shelf, key, name, memoryview(data).cast("B"))
+        except NoRoom:
+            if held := self._open_complete(key, name):
+                return held
+            raise
         except OSError as error:
             return self._somebody_elses("put a file", key, name, error)
 
@@ -124,26 +141,6 @@ class NodeCache:
             return admit_file(self._shelf, key, name, path, given=given)
         except OSError as error:
             return self._somebody_elses("adopt a file", key, name, error)
-
-    def rename(self, old: CacheKey, new: CacheKey) -> bool:
-        """The same bytes under another key, and no longer under the old one; False if not here.
-
-        The caller knows that they are the same. Only complete files move.
-        """
-        name = name_of(old)
-        held = self._open_complete(old, name)
-        if held is None:
-            return False
-        # Held meanwhile, so that it is not evicted to make room for itself.
-        with held:
-            if old == new or old.size != new.size:
-                return False
-            try:
-                self.adopt(new, self._shelf.layout.data(name), given=True).close()
-            except NoRoom:
-                return False
-        self.forget(old)
-        return True
 
     def forget(self, key: CacheKey) -> None:
         try:
@@ -200,7 +197,7 @@ class NodeCache:
         except OSError as error:
             self._shelf.trouble.note("find a file", error)
             return None
-        return None if fd is None else HeldFile(fd)
+        return None if fd is None else HeldFile(fd, self._shelf.layout.data(name))
 
     def _counted(self) -> tuple[list[Entry], Numbers]:
         try:
@@ -256,3 +253,12 @@ def _make_folders(layout: Layout, trouble: Trouble) -> None:
         if not os.path.isdir(layout.folder) or not os.access(layout.folder, os.R_OK | os.X_OK):  # noqa: PTH112  # text paths here
             raise
         trouble.note("make folders", error)
+
+
+def _can_be_nameless(folder: str) -> bool:
+    """Whether the file system makes files without a name: ext4, XFS, btrfs, tmpfs and most do."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError:
+        return False
+    return True

@@ -21,8 +21,16 @@ from mount.cache import lease
 from mount.cache.block_map import BlockMap, block_checksums
 from mount.cache.contract import CachedFile, CacheKey
 from mount.cache.held_file import HeldFile
-from mount.cache.layout import Place, is_at, make_parent, unlink_if_there, whole_pages
+from mount.cache.layout import (
+    Place,
+    has_head,
+    is_at,
+    make_parent,
+    unlink_if_there,
+    whole_pages,
+)
 from mount.cache.shelf import Shelf
+from mount.cache.stamp import mark_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -125,15 +133,16 @@ class FillingFile:
             if files is None or not self._check(0, blocks):
                 return None
             with self._turn, self._changing() as attached:
-                if attached and None not in self._map.checksums(0, blocks):
+                checksums = self._map.checksums(0, blocks) if attached else [None]
+                if None not in checksums:
                     with suppress(FileExistsError):
-                        return self._publish()
+                        return self._publish(mark_of([one or 0 for one in checksums]))
                     self._shelf.drop_superfluous(self._name)
             fd = self._shelf.open_complete(self._key, self._name)
         except OSError as error:
             self._shelf.trouble.note("finish a file", error)
             return None
-        return None if fd is None else HeldFile(fd)
+        return None if fd is None else HeldFile(fd, self._place.data)
 
     def audit(self) -> tuple[int, int]:
         """Check every block that is there: how many were damaged and taken out, and bytes read."""
@@ -155,25 +164,26 @@ class FillingFile:
             )
             self.close()
 
-    def _publish(self) -> CachedFile:
+    def _publish(self, mark: int) -> CachedFile:
         """Give the file its complete name; the caller owns the map alone."""
         fd = os.open(self._place.partial, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if not lease.share(fd):
                 raise OSError(errno.EAGAIN, "a file in use is owned by somebody else")  # noqa: TRY301 - one clean-up for all causes
-            self._shelf.seal(fd)
+            self._shelf.seal(fd, mark)
             make_parent(self._place.data)
             # Links, so that a process killed between any two steps leaves either the whole partial
             # file or the whole complete one, and a file that others hold is never replaced.
-            unlink_if_there(self._place.head)
-            os.link(self._place.map, self._place.head)
+            if has_head(self._key.size):
+                unlink_if_there(self._place.head)
+                os.link(self._place.map, self._place.head)
             os.link(self._place.partial, self._place.data)
             os.unlink(self._place.partial)  # noqa: PTH108  # text paths here
         except BaseException:
             os.close(fd)
             raise
         unlink_if_there(self._place.map)
-        return HeldFile(fd)
+        return HeldFile(fd, self._place.data)
 
     def _write_missing(self, first: int, view: memoryview, checksums: Sequence[int]) -> None:
         there = self._map.checksums(first, len(checksums))

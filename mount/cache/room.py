@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mount.cache import lease
 from mount.cache.census import take_census
 from mount.cache.eviction import Entry, in_order_of_eviction, plan_eviction
+from mount.cache.grant import Grant
 from mount.cache.layout import (
     HEAD_SUFFIX,
     MAP_SUFFIX,
     Layout,
     charge_of,
+    has_head,
     is_at,
     unlink_if_there,
 )
@@ -24,6 +28,9 @@ from mount.cache.trouble import Trouble
 
 # What a census remembers for the evictions after it: a few megabytes of memory.
 _MOST_KNOWN = 25_000
+_LARGEST_GRANT_BYTES = 8 * 1024 * 1024
+# A few milliseconds: whoever waits for room sees it before it gives up.
+_BATCH_OF_DROPS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +46,22 @@ class Limits:
     refuse_seconds: float = 1.0
     # One process evicts; the others wait so long for it.
     evictor_wait_seconds: float = 2.0
+    # What a process takes ahead for small files; None: up to 8 MiB, and little of the quota, of
+    # which every process that ever brought one in keeps so much. A file by itself cost two locks,
+    # two transfers of the ledger and a statvfs: 20 us, and five turns of the interpreter.
+    ahead_bytes: int | None = None
 
     @property
     def slack_bytes(self) -> int:
         """What an eviction frees beyond the need, so that it is rare."""
         return self.quota_bytes // 20
+
+    @property
+    def grant_bytes(self) -> int:
+        """What one process has taken and not used at most."""
+        if self.ahead_bytes is None:
+            return min(_LARGEST_GRANT_BYTES, self.quota_bytes // 1024)
+        return self.ahead_bytes
 
 
 class Room:
@@ -57,6 +75,8 @@ class Room:
         self._trouble = trouble
         self._clock_ns = clock_ns
         self.ledger = Ledger(layout.usage)
+        self._grant = Grant(layout.incoming, limits.grant_bytes)
+        self._granting = threading.Lock()
         # Written by any thread; a stale reading costs one more or one fewer census.
         self._refused_until = 0.0
         self._refused_bytes = 0
@@ -66,7 +86,13 @@ class Room:
 
     def close(self) -> None:
         """Afterwards nothing more is written; files that were handed out may still be read."""
+        if left := self._grant.lapse():
+            self.give(left)
         self._is_open = False
+        try:
+            self._grant.close()
+        except OSError as error:
+            self._trouble.note("give room back", error)
         self.ledger.close()
 
     def count(self, hits: int, misses: int) -> bool:
@@ -77,6 +103,22 @@ class Room:
             self._note(error)
             return False
         return True
+
+    def spend(self, charge: int) -> bool:
+        """Count a small file from what was taken ahead; `settle` follows. False: `take` it."""
+        if self._grant.spend(charge):
+            return True
+        if not self._is_open or charge > self._grant.most_bytes:
+            return False
+        # One thread asks for all who wait.
+        with self._granting:
+            return self._grant.spend(charge) or (self._is_extended() and self._grant.spend(charge))
+
+    def settle(self, charge: int, *, is_here: bool) -> None:
+        """What was spent is a file by now, or will not be: then the disk is asked again."""
+        self._grant.settle(charge)
+        if not is_here:
+            self.give(charge + self._grant.lapse())
 
     def take(self, charge: int, incoming: str = "") -> bool:
         """Count bytes that are about to be written; evicts for them if it must.
@@ -129,6 +171,12 @@ class Room:
 
         With `even_if_used` False it also stays if it was used since the entry was made.
         """
+        charge = self._unlinked(entry, even_if_used)
+        if charge:
+            self.give(charge, evictions=1)
+        return charge
+
+    def _unlinked(self, entry: Entry, even_if_used: bool) -> int:
         top, suffix = (
             (self._layout.partial, MAP_SUFFIX)
             if entry.is_partial
@@ -147,14 +195,29 @@ class Room:
             # Data before its head: data without a head would be unverifiable, a head alone is
             # swept up by a later census.
             os.unlink(path)  # noqa: PTH108  # text paths here
-            unlink_if_there(path + suffix)
-            charge = charge_of(stat, is_partial=entry.is_partial)
+            if entry.is_partial or has_head(stat.st_size):
+                unlink_if_there(path + suffix)
+            return charge_of(stat, is_partial=entry.is_partial)
         except FileNotFoundError:
             return 0
         finally:
             os.close(fd)
-        self.give(charge, evictions=1)
-        return charge
+
+    def _is_extended(self) -> bool:
+        """Whether more could be taken ahead; nothing is evicted for that."""
+        try:
+            amount = self._grant.open()
+            if self._is_refused(amount) or not self._has_free(amount):
+                return False
+            # If nothing is left and under way, the file that stands for it stands for nothing.
+            incoming = self._grant.path if amount == self._grant.most_bytes else ""
+            if not self._is_taken(amount, incoming):
+                return False
+        except OSError:
+            # Whoever gets no room here asks for it by `take`, which finds and notes the same.
+            return False
+        self._grant.add(amount)
+        return True
 
     def _evict_alone(self, charge: int, incoming: str) -> None:
         if self._evict_known(charge):
@@ -165,7 +228,7 @@ class Room:
         reserve = self._limits.reserve_bytes + charge
         while plan := self._plan(entries, usage, quota, reserve):
             tried = {(entry.name, entry.is_partial) for entry in plan}
-            usage -= sum(entry.charge for entry in plan if self._dropped(entry))
+            usage -= self._drop_all(plan)
             entries = [entry for entry in entries if (entry.name, entry.is_partial) not in tried]
         self._remember(entries)
 
@@ -178,11 +241,9 @@ class Room:
         if not self._known:
             return False
         spare = self._limits.slack_bytes // 16
-        freed = 0
         try:
-            excess = self._excess(charge)
-            while self._known and freed < excess + spare:
-                freed += self._dropped(self._known.popleft(), even_if_used=False)
+            enough = self._excess(charge) + spare
+            self._drop_all(self._oldest(), even_if_used=False, enough=enough)
             return self._excess(charge) <= 0
         except LedgerTorn:
             return False
@@ -201,9 +262,30 @@ class Room:
             left -= entry.charge
             self._known.append(entry)
 
-    def _dropped(self, entry: Entry, *, even_if_used: bool = True) -> int:
+    def _oldest(self) -> Iterator[Entry]:
+        while self._known:
+            yield self._known.popleft()
+
+    def _drop_all(
+        self, entries: Iterable[Entry], *, even_if_used: bool = True, enough: float = math.inf
+    ) -> int:
+        """How many bytes went, given back by the batch: one by one the ledger cost as much as that."""
+        freed = batch = count = 0
+        for entry in entries:
+            charge = self._dropped(entry, even_if_used)
+            freed, batch, count = freed + charge, batch + charge, count + (charge > 0)
+            if count >= _BATCH_OF_DROPS:
+                self.give(batch, evictions=count)
+                batch = count = 0
+            if freed >= enough:
+                break
+        if count:
+            self.give(batch, evictions=count)
+        return freed
+
+    def _dropped(self, entry: Entry, even_if_used: bool) -> int:
         try:
-            return self.drop(entry, even_if_used=even_if_used)
+            return self._unlinked(entry, even_if_used)
         except OSError as error:
             # One file that cannot be removed must not keep the others.
             self._trouble.note("evict", error)
@@ -219,8 +301,9 @@ class Room:
         return max(needed, generous[:-1], key=len)
 
     def _fits(self, charge: int, incoming: str) -> bool:
-        if self._free_bytes() - charge < self._limits.reserve_bytes:
-            return False
+        return self._has_free(charge) and self._is_taken(charge, incoming)
+
+    def _is_taken(self, charge: int, incoming: str) -> bool:
         try:
             return self.ledger.take(charge, self._limits.quota_bytes)
         except LedgerTorn:
@@ -233,10 +316,10 @@ class Room:
             used = self.ledger.read().used
         except LedgerTorn:
             return False
-        return (
-            used + charge <= self._limits.quota_bytes
-            and self._free_bytes() - charge >= self._limits.reserve_bytes
-        )
+        return used + charge <= self._limits.quota_bytes and self._has_free(charge)
+
+    def _has_free(self, charge: int) -> bool:
+        return self._free_bytes() - charge >= self._limits.reserve_bytes
 
     def _free_bytes(self) -> int:
         disk = os.statvfs(self._layout.folder)

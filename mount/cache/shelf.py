@@ -11,8 +11,19 @@ from dataclasses import dataclass, field
 from mount.cache import lease
 from mount.cache.block_map import block_checksums, open_map
 from mount.cache.contract import CacheKey
-from mount.cache.layout import Layout, charge, charge_of, is_at, make_parent, unlink_if_there
+from mount.cache.held_file import HeldFile
+from mount.cache.layout import (
+    Geometry,
+    Layout,
+    charge,
+    charge_of,
+    has_head,
+    is_at,
+    make_parent,
+    unlink_if_there,
+)
 from mount.cache.room import Limits, Room
+from mount.cache.stamp import SECOND_NS, is_marked, mark_of
 from mount.cache.trouble import Trouble
 
 # A file that the last boot left is read through before it is served, 1 GiB/s at best; a larger one
@@ -30,6 +41,8 @@ class Shelf:
     trouble: Trouble
     clock_ns: Callable[[], int]
     stamp_ns: int
+    # Whether a file can be written before it has a name.
+    has_nameless: bool
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def open_complete(self, key: CacheKey, name: str) -> int | None:
@@ -48,9 +61,9 @@ class Shelf:
         os.close(fd)
         return None
 
-    def seal(self, fd: int, used_ns: int | None = None) -> None:
+    def seal(self, fd: int, mark: int, used_ns: int | None = None) -> None:
         """Mark a file as sound, and as used now or when it was."""
-        os.utime(fd, ns=(self.clock_ns() if used_ns is None else used_ns, self.stamp_ns))
+        os.utime(fd, ns=(self.clock_ns() if used_ns is None else used_ns, self.stamp_ns + mark))
 
     def note_use(self, fd: int, stat: os.stat_result) -> None:
         """Write down that a file is used now, unless that was done a moment ago."""
@@ -100,6 +113,17 @@ class Shelf:
         finally:
             os.close(fd)
 
+    def nameless(self, name: str) -> HeldFile:
+        """A new file that has not got its name yet; without one it goes when closed."""
+        fd = os.open(self.layout.incoming, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        held = HeldFile(fd, self.layout.data(name))
+        try:
+            lease.share(held.fd)
+        except BaseException:
+            held.close()
+            raise
+        return held
+
     @contextmanager
     def beginning(self) -> Iterator[bool]:
         """The right to make or unmake partial files, one process at a time; False: not now."""
@@ -125,24 +149,25 @@ class Shelf:
         if stat.st_size != key.size:
             self.drop_complete(fd, name)
             return False
-        if stat.st_mtime_ns != self.stamp_ns:
-            return self._is_sound_after_all(fd, key, name)
+        if not 0 <= stat.st_mtime_ns - self.stamp_ns < SECOND_NS:
+            return self._is_sound_after_all(fd, stat, key, name)
         self.note_use(fd, stat)
         return True
 
-    def _is_sound_after_all(self, fd: int, key: CacheKey, name: str) -> bool:
+    def _is_sound_after_all(self, fd: int, stat: os.stat_result, key: CacheKey, name: str) -> bool:
         if key.size > LARGEST_CHECK_BYTES:
             self._reopen_as_partial(fd, key, name)
             return False
-        if not is_intact(fd, key, self.layout.place(name).head):
+        mark = intact_mark(fd, stat, key, self.layout.place(name).head)
+        if mark is None:
             self.drop_complete(fd, name)
             return False
-        self._note_soundness(fd)
+        self._note_soundness(fd, mark)
         return True
 
-    def _note_soundness(self, fd: int) -> None:
+    def _note_soundness(self, fd: int, mark: int) -> None:
         try:
-            self.seal(fd)
+            self.seal(fd, mark)
         except OSError as error:
             # A folder that can only be read: the file is checked again next time.
             self.trouble.note("note soundness", error)
@@ -163,7 +188,21 @@ class Shelf:
             os.rename(place.data, place.partial)  # noqa: PTH104  # text paths here
 
 
-def is_intact(fd: int, key: CacheKey, head_path: str) -> bool:
+def intact_mark(fd: int, stat: os.stat_result, key: CacheKey | None, head_path: str) -> int | None:
+    """The mark to seal a complete file with; None when its bytes are not what they were.
+
+    Without a key, which only a head can name, a file needs none.
+    """
+    mark = 0
+    if not has_head(stat.st_size):
+        data = os.pread(fd, stat.st_size + 1, 0)
+        mark = mark_of(block_checksums(memoryview(data), Geometry.of(len(data))))
+        if len(data) == stat.st_size and is_marked(stat.st_mtime_ns, mark):
+            return mark
+    return mark if key and _is_intact(fd, key, head_path) else None
+
+
+def _is_intact(fd: int, key: CacheKey, head_path: str) -> bool:
     """Whether every block of a complete file has the checksum that its head names."""
     head = open_map(head_path, key, os.O_RDONLY)
     if head is None:

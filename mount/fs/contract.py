@@ -15,14 +15,17 @@ All methods may be called from any thread.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 ROOT_INODE = 1
+
+# Attributes, entries, children and open files are named tuples: some are made for every answer, and
+# a frozen dataclass of five fields takes 0.9 us, a named tuple 0.3.
 
 
 class WouldWait(Exception):  # not an error: an answer that takes longer
@@ -37,8 +40,7 @@ class Kind(enum.Enum):
     LINK = "link"
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What `stat` shows."""
 
     inode: int
@@ -52,8 +54,7 @@ class Attributes:
     links: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An inode under a name, and how long the kernel may remember name and attributes.
 
     Each entry that reaches the kernel counts one lookup, which `forget` takes back.
@@ -65,8 +66,7 @@ class Entry:
     attribute_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(NamedTuple):
     """One line of a folder listing; `cookie` continues after it. `entry` where it is known."""
 
     name: bytes
@@ -94,20 +94,35 @@ class Access(enum.Flag):
     WRITE = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+@dataclass(slots=True, eq=False)
+class Backing:
+    """The local file of one version, which many opens share and which may stay open for later ones.
+
+    `registered` and `at_end` belong to the adapter that registered the file with its kernel. The
+    file system calls `at_end` once, from any thread, when it is about to close the file.
+    """
+
+    registered: Any = None
+    at_end: Callable[[Backing], None] | None = None
+    # Every byte is on the local disk, so that the next open will have a `backing_fd`.
+    is_complete: bool = False
+
+
+class Opened(NamedTuple):
     """An open file.
 
     `backing_fd` is a complete local file that holds exactly the bytes of this version: an adapter
     that can hands it to the kernel, which then reads without asking again. It is owned by the file
-    system and valid until `release`. `keep_cache` says that what the kernel has cached of this
-    inode is still true; `direct` that it must not cache (an inode is cached or backed, never both).
+    system and valid until `release`, or until the end of `backing` where there is one. `keep_cache`
+    says that what the kernel has cached of this inode is still true; `direct` that it must not
+    cache (an inode is cached or backed, never both).
     """
 
     handle: int
     backing_fd: int | None = None
     keep_cache: bool = False
     direct: bool = False
+    backing: Backing | None = None
 
 
 @dataclass(frozen=True, slots=True)

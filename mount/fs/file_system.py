@@ -69,7 +69,11 @@ class StoreFileSystem:
         with self._tree.lock:
             nodes = self._tree.table.nodes()
             drafts = [node.draft for node in nodes if node.draft]
+            hits = int(self._counters.get("cache_hits"))
             return self._counters.counts(
+                opens=self._opening.opens,
+                backed_opens=self._opening.backed_opens,
+                cache_hits=hits + self._contents.kept_hits,
                 open_files=self._handles.files,
                 open_folders=self._handles.folders,
                 inodes=len(nodes),
@@ -80,6 +84,7 @@ class StoreFileSystem:
 
     def refresh(self) -> None:
         """Believe nothing the store said before now."""
+        self._contents.let_go_of_kept()
         with self._tree.lock:
             nodes = self._tree.table.nodes()
             self._forget_absent(nodes)
@@ -123,6 +128,7 @@ class StoreFileSystem:
         self._within(deadline, self._opening.release, files)
         for node in dirty:
             self._drafts.abandon(node)
+        self._contents.stop()
         self._notices.stop(max(0.0, deadline - time.monotonic()))
         self._crew.shutdown(wait=time.monotonic() < deadline, cancel_futures=True)
 

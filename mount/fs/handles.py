@@ -21,13 +21,30 @@ if TYPE_CHECKING:
 
 
 class FileHandle:
-    """One open file; the fields after `pacer` are under the file system's lock."""
+    """One open file; the fields after `may_write` are under the file system's lock."""
+
+    __slots__ = (
+        "_pacer",
+        "access",
+        "append",
+        "backing",
+        "content",
+        "is_detached",
+        "may_write",
+        "node",
+        "noted",
+        "number",
+        "pin",
+    )
 
     def __init__(self, node: Node, access: Access, *, append: bool) -> None:
         self.node = node
         self.access = access
         self.append = append
-        self.pacer = Pacer()
+        # Made when it is read by ranges: most files are not.
+        self._pacer: Pacer | None = None
+        # Compared once: asking an enumeration of flags takes 0.5 us.
+        self.may_write = access is not Access.READ
         # Given by `Handles`, once.
         self.number = 0
         # The version it reads; None while it follows the draft, or until its next read.
@@ -42,8 +59,11 @@ class FileHandle:
         self.noted: tuple[Any, ...] | None = None
 
     @property
-    def may_write(self) -> bool:
-        return Access.WRITE in self.access
+    def pacer(self) -> Pacer:
+        """How it is read; of two that are made at once one is lost, and with it a first step."""
+        if self._pacer is None:
+            self._pacer = Pacer()
+        return self._pacer
 
 
 class FolderHandle:
@@ -63,7 +83,7 @@ class FolderHandle:
         # Names only this mount knows; what no page showed comes last.
         self.local_names: set[str] = set()
         # All names so far, while they are few.
-        self.names: set[str] | None = set()
+        self.names: dict[str, None] | None = {}
         self.since = 0
 
 

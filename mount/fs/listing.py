@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 from datastores.storage.contract import Page
 from mount.fs.facts import FOLDER, Fact, fact_of
@@ -16,13 +17,15 @@ def names_in(page: Page, place: str) -> Sequence[tuple[str, Fact]]:
     start = len(place) + 1 if place else 0
     files = [(info.key[start:], fact_of(info)) for info in page.objects]
     folders = [(key[start:], FOLDER) for key in page.folders]
-    return sorted([*files, *folders], key=lambda child: (child[0], child[1] is FOLDER))
+    return sorted([*files, *folders], key=itemgetter(0))  # which keeps files before folders
 
 
 def can_be_shown(name: str) -> bool:
     """Whether a name of the store can be a file's name."""
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         return False
+    if name.isascii():
+        return len(name) <= LONGEST_NAME
     try:
         return len(os.fsencode(name)) <= LONGEST_NAME
     except UnicodeEncodeError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 from mount.fs.chronicle import SLOTS, Chronicle
@@ -190,9 +189,9 @@ def _goes_without_saying(handle: FileHandle) -> bool:
 
 def _home(content: Content | None, before: tuple[Any, ...] | None) -> str | None:
     """Where a cached file is whose key is no longer the one it was cached under."""
-    if content is None or content.fd is None or before is None or before[4] != content.version:
+    if content is None or not content.cached or before is None or before[4] != content.version:
         return None
     if before[3] == content.key:
         home: str | None = before[-1]
         return home
-    return str(Path(f"/proc/self/fd/{content.fd}").readlink())
+    return content.cached.path

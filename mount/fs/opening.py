@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 
 from datastores.errors import NotFound, PreconditionFailed
 from datastores.keys import join
@@ -26,19 +27,22 @@ class Opening:
         self._contents = contents
         self._drafts = drafts
         self._handles = handles
+        # Under the tree's lock.
+        self.opens = 0
+        self.backed_opens = 0
 
     def open(
         self, inode: int, access: Access, *, truncate: bool, append: bool, wait: bool
     ) -> Opened:
+        if access is Access.READ and not truncate:
+            return self._open_for_reading(inode, wait=wait)
         with self._tree.lock:
             node = self._file(inode)
-        if Access.WRITE in access or truncate:
-            self._refuse_read_only()
-            # Whoever truncates has something to store when he closes, be it opened for reading.
-            return self._open_for_writing(
-                node, access | Access.WRITE, truncate=truncate, append=append, wait=wait
-            )
-        return self._open_for_reading(node, access, wait=wait)
+        self._refuse_read_only()
+        # Whoever truncates has something to store when he closes, be it opened for reading.
+        return self._open_for_writing(
+            node, access | Access.WRITE, truncate=truncate, append=append, wait=wait
+        )
 
     def create(
         self,
@@ -72,17 +76,24 @@ class Opening:
             handle = self._handles.take_file(number)
             if handle is None:
                 return
-            node = handle.node
-            loose = [content for content in (handle.content, handle.backing) if content]
+            node, content, backing = handle.node, handle.content, handle.backing
             handle.content = handle.backing = None
-            if handle.may_write and node.draft:
-                node.draft.writers -= 1
-        for content in loose:
-            self._contents.let_go(content)
-        try:
-            self._drafts.release(node)
-        finally:
-            self._tree.unpin(node)
+            draft = node.draft
+            if draft is None:
+                self._tree.unpin(node)
+            elif handle.may_write:
+                draft.writers -= 1
+        if content and content is backing:
+            self._contents.let_go(content, 2)
+        else:
+            for loose in (content, backing):
+                if loose:
+                    self._contents.let_go(loose)
+        if draft:
+            try:
+                self._drafts.release(node)
+            finally:
+                self._tree.unpin(node)
 
     def pinned(self, handle: FileHandle) -> Content:
         """The version a handle reads, one more user of it; opened again after a local change."""
@@ -145,30 +156,35 @@ class Opening:
             opened = self._add_handle(node, access, draft, append=False)
             return self._tree.entry(node), opened
 
-    def _open_for_reading(self, node: Node, access: Access, *, wait: bool) -> Opened:
+    def _open_for_reading(self, inode: int, *, wait: bool) -> Opened:
+        tree, contents = self._tree, self._contents
         for _ in range(ATTEMPTS):
-            with self._tree.lock:
+            with tree.lock:
+                node = self._file(inode)
                 if node.draft:
-                    return self._add_handle(node, access, None, append=False)
-                self._refuse_gone(node)
-                key, fact = self._tree.table.key(node), self._fresh_fact(node)
-            content = fact and self._contents.here(key, fact)
+                    return self._add_handle(node, Access.READ, None, append=False)
+                key, fact, since = tree.table.key(node), self._fresh_fact(node), tree.changes.count
+                content = contents.shared(key, fact) if fact else None
+                if content:
+                    return self._add_reader(node, content)
+            content = contents.here(key, fact) if fact else None
             if not content and not wait:
                 raise WouldWait
-            content = content or self._fetch(node, key, fact)
-            with self._tree.lock:
-                if node.draft is None and not self._tree.table.is_gone(node):
-                    return self._add_reader(node, access, content)
-            self._contents.let_go(content)  # a writer was quicker
+            content = content or self._fetch(node, key, fact, since)
+            with tree.lock:
+                is_late = node.draft is not None or tree.changes.touched(key, since)
+                if not is_late and not tree.table.is_gone(node):
+                    return self._add_reader(node, content)
+            contents.let_go(content)  # a writer was quicker
         raise refusal(errno.EAGAIN, node.name)
 
-    def _fetch(self, node: Node, key: str, fact: Fact | None) -> Content:
+    def _fetch(self, node: Node, key: str, fact: Fact | None, since: int) -> Content:
         try:
             if fact is None:
                 self._tree.counters.add("requests")
                 info = self._tree.store.stat(key)
                 fact = fact_of(info)
-                self._learn(node, fact)
+                self._learn(node, key, fact, since)
             content, newer = self._contents.open(key, fact)
         except NotFound as missing:
             if missing.key is not None:
@@ -178,12 +194,13 @@ class Opening:
             self._tree.mark_stale(node)
             raise
         if newer:
-            self._learn(node, fact_of(newer))
+            self._learn(node, key, fact_of(newer), since)
         return content
 
-    def _learn(self, node: Node, fact: Fact) -> None:
+    def _learn(self, node: Node, key: str, fact: Fact, since: int) -> None:
         with self._tree.lock:
-            if not node.is_local:
+            # An answer that was asked for before a change made here says nothing about what is.
+            if not node.is_local and not self._tree.changes.touched(key, since):
                 until = self._tree.fresh_until()
                 self._tree.settle(self._tree.update(node, fact, until))
 
@@ -202,6 +219,7 @@ class Opening:
                     return opened
                 self._refuse_gone(node)
                 key, fact = self._tree.table.key(node), self._fresh_fact(node)
+                since = self._tree.changes.count
                 if truncate:
                     draft = self._drafts.begin(node, None)
                     draft.touch()
@@ -211,7 +229,7 @@ class Opening:
             base = fact and self._contents.here(key, fact)
             if not base and not wait:
                 raise WouldWait
-            base = base or self._fetch(node, key, fact)
+            base = base or self._fetch(node, key, fact, since)
             with self._tree.lock:
                 if node.draft is None and node.fact and node.fact.version == base.version:
                     draft = self._drafts.begin(node, base)
@@ -230,23 +248,24 @@ class Opening:
             node.modified_ns = None
         return self._add_handle(node, access, draft, append=append)
 
-    def _add_reader(self, node: Node, access: Access, content: Content) -> Opened:
-        handle = FileHandle(node, access, append=False)
+    def _add_reader(self, node: Node, content: Content) -> Opened:
+        handle = FileHandle(node, Access.READ, append=False)
         handle.content = content
         keep = content.version is not None and node.kernel_version == content.version
         # An inode is cached by the kernel or backed by a file, never both.
-        others_cache = any(other.backing is None for other in node.handles)
+        others_cache = bool(node.handles) and any(not other.backing for other in node.handles)
         backing_fd = None if others_cache or node.edited else content.fd
-        if backing_fd is not None:
+        if backing_fd is None:
+            direct = self._is_backed(node)
+            backing = None if node.edited else content.backing
+            opened = Opened(self._handles.add_file(handle), None, keep, direct, backing)
+        else:
             handle.backing = self._contents.keep(content)
-        opened = Opened(
-            self._handles.add_file(handle),
-            backing_fd,
-            keep_cache=keep,
-            direct=backing_fd is None and self._is_backed(node),
-        )
+            number = self._handles.add_file(handle)
+            opened = Opened(number, backing_fd, keep, False, content.backing)
+            self.backed_opens += 1
         node.kernel_version = content.version
-        self._count(opened)
+        self.opens += 1
         return opened
 
     def _add_handle(
@@ -256,20 +275,14 @@ class Opening:
         if draft and handle.may_write:
             draft.writers += 1
         direct = self._is_backed(node)
-        opened = Opened(self._handles.add_file(handle), keep_cache=True, direct=direct)
-        self._count(opened)
-        return opened
+        self.opens += 1
+        return Opened(self._handles.add_file(handle), keep_cache=True, direct=direct)
 
     def _is_backed(self, node: Node) -> bool:
         return any(other.backing is not None for other in node.handles)
 
-    def _count(self, opened: Opened) -> None:
-        self._tree.counters.add("opens")
-        if opened.backing_fd is not None:
-            self._tree.counters.add("backed_opens")
-
     def _fresh_fact(self, node: Node) -> Fact | None:
-        return node.fact if node.fresh_until > self._tree.now() else None
+        return node.fact if node.fresh_until > time.monotonic() else None
 
     def _file(self, inode: int) -> Node:
         node = self._tree.table.at(inode)

@@ -23,6 +23,7 @@ from mount.cache.contract import Cache
 from mount.fs.chronicle import Chronicle
 from mount.fs.contents import Content
 from mount.fs.contract import Access, Change, Child, Entry, Kind, Opened
+from mount.fs.counters import Counts
 from mount.fs.draft import Draft
 from mount.fs.facts import fact_of
 from mount.fs.file_system import StoreFileSystem
@@ -67,6 +68,26 @@ class RevivableFileSystem(StoreFileSystem):
             self._drafts_begun = max(noted[DRAFT], default=0)
             self._moves_begun = max(noted[MOVE], default=0)
             self._moves_left = {tuple(values[-1]) for values in noted[MOVE].values()}
+
+    def keep_counters(self, fd: int) -> None:
+        """Go on counting where an earlier process stopped; the memory file outlives them all."""
+        self._counters.keep_in(fd)
+
+    @override
+    def counters(self) -> Counts:
+        with self._tree.lock:
+            self._note_opens()
+            get = self._counters.get
+            return replace(
+                super().counters(),
+                opens=int(get("opens")),
+                backed_opens=int(get("backed_opens")),
+                cache_hits=int(get("cache_hits") + get("kept_hits")),
+            )
+
+    def count(self, name: str, amount: float) -> None:
+        """What somebody else noticed belongs to the mount's numbers, too."""
+        self._counters.add(name, amount)
 
     def store_all(self, seconds: float) -> None:
         """Store what was written, open files included, and wait no longer than that."""
@@ -330,6 +351,13 @@ class RevivableFileSystem(StoreFileSystem):
             # It may be closed again already.
             if handle is not None:
                 self._notebook.opened(handle)
+            self._note_opens()
+
+    def _note_opens(self) -> None:
+        """What is counted without a lock of its own, for the process after this one; lock held."""
+        self._counters.note("opens", self._opening.opens)
+        self._counters.note("backed_opens", self._opening.backed_opens)
+        self._counters.note("kept_hits", self._contents.kept_hits)
 
     def _keep_changed(self, inode: int) -> None:
         with self._tree.lock:

@@ -173,7 +173,7 @@ def _at_home(home: str | None, key: str, fact: Fact) -> Content | None:
         fd = os.open(home, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    held = HeldFile(fd)
+    held = HeldFile(fd, home)
     if not share(fd) or os.fstat(fd).st_size != fact.size:
         held.close()
         return None

@@ -92,6 +92,8 @@ class Tree:
             # One more question, and the folder is listed again.
             parent.names, parent.asked = None, SINGLE_QUESTIONS
         if node is None and parent.names is not None and name not in parent.names:
+            # Noted, so that a refresh can take back what the kernel is told now.
+            self.facts.put(key, ABSENT, parent.names_until)
             return ABSENT
         return None
 
@@ -170,8 +172,10 @@ class Tree:
         kernel keeps pages by inode, and the readers of the old version would read the new one's.
         """
         before = node.fact
-        changed = before is not None and (before.version, before.size) != (fact.version, fact.size)
-        if before and not changed and before.modified_ns is not None:
+        changed = before is not None and (
+            before.version != fact.version or before.size != fact.size
+        )
+        if before and not changed and before.modified_ns not in {None, fact.modified_ns}:
             # A listing may not carry the time that the writer gave; the first answer stays.
             fact = replace(fact, modified_ns=before.modified_ns)
         if changed and node.parent and any(handle.content or handle.pin for handle in node.handles):
@@ -222,7 +226,8 @@ class Tree:
             node.fact = None
         else:
             self.note_stored(node, key)
-        node.names, node.names_until = set(), time.monotonic() + self.view.absent_seconds
+        node.listed, node.names = None, set()
+        node.names_until = time.monotonic() + self.view.absent_seconds
         return node
 
     def note_gone(self, parent: Node, name: str) -> None:
@@ -280,37 +285,37 @@ class Tree:
         if node.parent is None and node is not self.table.root and node.fact:
             self.facts.put(key, node.fact, node.fresh_until)
 
-    def entry(self, node: Node) -> Entry:
+    def entry(self, node: Node, now: float | None = None) -> Entry:
         """What the kernel is told of a node; lock held."""
-        left = max(0.0, node.fresh_until - time.monotonic())
-        if node.is_local or node is self.table.root:
-            left = max(self.view.attribute_seconds, self.view.name_seconds)
+        view = self.view
+        if node.draft is not None or node.kept or node is self.table.root:
+            left = max(view.attribute_seconds, view.name_seconds)
+        else:
+            left = max(0.0, node.fresh_until - (time.monotonic() if now is None else now))
         return Entry(
-            self.attributes(node),
-            min(left, self.view.name_seconds),
-            min(left, self.view.attribute_seconds),
+            self.attributes(node), min(left, view.name_seconds), min(left, view.attribute_seconds)
         )
 
     def attributes(self, node: Node) -> Attributes:
         """What `stat` shows; lock held."""
-        view, draft, fact = self.view, node.draft, node.fact
-        is_folder = node.kind is Kind.FOLDER
-        usual = view.folder_permissions if is_folder else view.file_permissions
-        if node.kind is Kind.LINK:
-            usual = 0o777
+        view, draft, fact, kind = self.view, node.draft, node.fact, node.kind
+        permissions = node.permissions
+        if permissions is None:
+            usual = view.file_permissions if kind is Kind.FILE else view.folder_permissions
+            permissions = (0o777 if kind is Kind.LINK else usual) & ~view.umask
         modified_ns = node.modified_ns
         if modified_ns is None:
             modified_ns = modified_by(node) or self._started_ns
-        return Attributes(
-            inode=node.inode,
-            kind=node.kind,
-            size=draft.size if draft else fact.size if fact else 0,
-            permissions=node.permissions if node.permissions is not None else usual & ~view.umask,
-            owner=view.owner if node.owner is None else node.owner,
-            group=view.group if node.group is None else node.group,
-            modified_ns=modified_ns,
-            changed_ns=modified_ns if node.changed_ns is None else node.changed_ns,
-            links=2 if is_folder else 1 if node.parent else 0,
+        return Attributes(  # by place: naming the fields takes as long again
+            node.inode,
+            kind,
+            draft.size if draft else fact.size if fact else 0,
+            permissions,
+            view.owner if node.owner is None else node.owner,
+            view.group if node.group is None else node.group,
+            modified_ns,
+            modified_ns if node.changed_ns is None else node.changed_ns,
+            2 if kind is Kind.FOLDER else 1 if node.parent else 0,
         )
 
     def offer(
@@ -334,10 +339,36 @@ class Tree:
                 nodes.append(node)
         return nodes
 
+    def listing(self, parent: Node) -> Sequence[Node] | None:
+        """All children of a folder, each pinned once; None unless all of it is known; lock held."""
+        now = time.monotonic()
+        names = parent.names
+        if names is None or parent.listed is None or parent.names_until <= now:
+            return None
+        place = self.table.key(parent)
+        here = {name for name, child in parent.children.items() if child.is_local}
+        listed = [name for name in parent.listed if name in names]
+        others = (names | here).difference(listed) if len(listed) < len(names) or here else ()
+        nodes: list[Node] = []
+        for name in (*listed, *sorted(others)):
+            node = parent.children.get(name)
+            if node is None or not (node.fresh_until > now or node.is_local):
+                key = f"{place}/{name}" if place else name
+                fact, until = self.facts.get(key, now) or (ABSENT, 0.0)
+                if fact.kind is None:
+                    for known in nodes:
+                        self.unpin(known)
+                    return None
+                node = self.apply(parent, name, fact, until, key)
+            node.pins += 1
+            nodes.append(node)
+        return nodes
+
     def complete(self, parent: Node, names: Iterable[str], since: int) -> None:
         """All names of a folder are known now; lock held."""
         if self.changes.count == since or not self.changes.touched(self.table.key(parent), since):
-            parent.names = set(names)
+            parent.listed = tuple(names)
+            parent.names = set(parent.listed)
             parent.names_until = time.monotonic() + self.view.absent_seconds
 
     def _ask_for_all(self, folder: int, place: str, since: int, name: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datastores.errors import AlreadyExists, PreconditionFailed
 from datastores.storage.contract import ABSENT, ObjectInfo, Presence, Staging, Store
 from mount.fs.block_plan import Piece, plan_blocks, span
-from mount.fs.contents import Content, Contents
+from mount.fs.contents import Contents
 from mount.fs.counters import Counters
 from mount.fs.draft import Draft
 from mount.fs.facts import MTIME, spell_mtime
@@ -36,22 +36,26 @@ class Uploads:
     crew: Executor
     counters: Counters
 
-    def store_draft(self, draft: Draft, key: str, modified_ns: int | None) -> ObjectInfo:
-        """Make the draft the object under this key; on failure its bytes stay in the spool."""
+    def send_draft(self, draft: Draft, key: str, modified_ns: int | None) -> tuple[ObjectInfo, int]:
+        """Make the draft the object under this key; the generation of it that the object has.
+
+        On failure its bytes stay in the spool. Whoever has told the draft settles it.
+        """
         is_noted = self._describe(draft, key, modified_ns)
         try:
-            info, generation = self._send(draft, key, self._metadata(modified_ns))
+            return self._send(draft, key, self._metadata(modified_ns))
         except BaseException:
             self.counters.add("failed_uploads")
             if not is_noted:
                 self._describe(draft, key, modified_ns)
             draft.file.harden()
             raise
-        draft.stored(generation, Content(key, info.version, info.size))
+
+    def settle(self, draft: Draft) -> None:
+        """What was sent is known to be stored: nothing is left to recover."""
         with draft.lock:
             draft.noted = None
             draft.file.settle()
-        return info
 
     def stream(self, draft: Draft, key: str) -> bool:
         """Send the full blocks of a file that is written in order; whether the writer may go on.

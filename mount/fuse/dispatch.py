@@ -15,7 +15,7 @@ from mount.fuse import answers, layouts
 from mount.fuse.answers import Answers
 from mount.fuse.journal import Journal, OpenHandle
 from mount.fuse.layouts import Op, Valid
-from mount.fuse.passthrough import INODE_MASK, Admission, Passthrough
+from mount.fuse.passthrough import INODE_MASK, PASSTHROUGH, Admission, Passthrough
 from mount.fuse.request import Request
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Handler = Callable[[Request, bool], "Buffer | None"]
 
 READ_WRITE = Access.READ | Access.WRITE
+WRITING = os.O_ACCMODE | os.O_TRUNC
 SMALLEST_LINE = 32
 SMALLEST_LINE_WITH_ENTRY = SMALLEST_LINE + layouts.ENTRY_OUT.size
 # After ENOSYS the kernel stops asking and answers by itself: extended attributes with ENOTSUP,
@@ -39,6 +40,10 @@ NEVER_AGAIN = (
 )
 
 
+def _drop_nothing(_node: int) -> None:
+    """Nobody can tell the kernel."""
+
+
 class Dispatch:
     """The table from request codes to the file system."""
 
@@ -49,10 +54,13 @@ class Dispatch:
         journal: Journal | None,
         umask: int,
         handles: Sequence[OpenHandle] = (),
+        drop_pages: Callable[[int], None] = _drop_nothing,
     ) -> None:
         self.filesystem = filesystem
         self.passthrough = passthrough
         self.journal = journal
+        # Told of a node whose pages nobody will read any more.
+        self.drop_pages = drop_pages
         self.answers = Answers(umask, passthrough.node_for)
         # By the request that each answered: asked again, the kernel never got the answer.
         self.orphans = {handle.unique: handle for handle in handles}
@@ -210,11 +218,12 @@ class Dispatch:
 
     def open(self, request: Request, wait: bool) -> bytes:
         flags, _ = layouts.OPEN_IN.unpack_from(request.body)
-        access = _access(flags)
+        access = Access.READ if not flags & WRITING else _access(flags)
         # Before the file system is asked: a truncation could not be taken back.
         if access is not Access.READ and self.passthrough.makes_way(request.node):
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-        self._drop_orphan(request)
+        if request.resent:
+            self._drop_orphan(request)
         opened = self.filesystem.open(
             request.inode,
             access,
@@ -317,24 +326,22 @@ class Dispatch:
     def _opened(
         self, request: Request, node: int, access: Access, opened: Opened, admission: Admission
     ) -> bytes:
+        flags, backing_id, file = admission
         if self.journal is not None:
-            mode = self.passthrough.mode_of(node)
+            unique = request.unique & ~layouts.RESENT
+            known_as = backing_id if flags & PASSTHROUGH else None
             self.journal.opened(
-                OpenHandle(
-                    opened.handle,
-                    node,
-                    access,
-                    False,
-                    request.unique & ~layouts.RESENT,
-                    mode.file if mode else None,
-                    mode.backing_id if mode else None,
-                )
+                OpenHandle(opened.handle, node, access, False, unique, file, known_as)
             )
-        return layouts.OPEN_OUT.pack(opened.handle, admission.flags, admission.backing_id)
+        return layouts.OPEN_OUT.pack(opened.handle, flags, backing_id)
 
     def _let_go(self, node: int, handle: int) -> None:
-        self.passthrough.release(node, handle)
+        backing = self.passthrough.release(node, handle)
         self.filesystem.release(handle)
+        if backing is not None and backing.is_complete:
+            # The next open would drop them and wait for it: 22 to 30 ms for 256 MiB, which is more
+            # than half of the time in which the kernel reads as much from the backing file.
+            self.drop_pages(node)
         if self.journal is not None:
             self.journal.closed(handle, is_folder=False)
 

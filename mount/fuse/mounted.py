@@ -132,6 +132,7 @@ class Mounted:
     def _end(self) -> None:
         finished = self.session.pool.close(LAST_SECONDS)
         finished = self.notifier.close(LAST_SECONDS) and finished
+        self.modes.close()
         try:
             self.filesystem.stop()
         finally:
@@ -174,10 +175,12 @@ def assemble(
     modes = Passthrough(fd, journal, enabled=agreement.passthrough)
     handles = notes.handles if notes else ()
     if notes:
-        modes.resume((handle for handle in handles if not handle.is_folder), notes.generations)
-    dispatch = Dispatch(filesystem, modes, journal, options.umask, handles)
+        files = [handle for handle in handles if not handle.is_folder]
+        modes.resume(files, notes.generations, notes.registered)
+    notifier = Notifier(fd, modes.nodes_of)
+    dispatch = Dispatch(filesystem, modes, journal, options.umask, handles, notifier.drop_pages)
     session = Session(fd, agreement, dispatch.table(), dispatch.withdraw, Pool(options.threads))
     mounts.set_readahead(place, options.readahead_bytes)
     line = mounts.find_mount(place)
     connection = line.connection if line else None
-    return Mounted(place, filesystem, session, modes, Notifier(fd, modes.nodes_of), connection)
+    return Mounted(place, filesystem, session, modes, notifier, connection)

@@ -44,6 +44,10 @@ class Notifier:
             body = INVAL_ENTRY_OUT.pack(node, len(name), 0) + name + b"\0"
             self._put(Notice.INVAL_ENTRY, body)
 
+    def drop_pages(self, node: int) -> None:
+        """The kernel need not keep what it has read of this node."""
+        self._put(Notice.INVAL_INODE, INVAL_INODE_OUT.pack(node, 0, 0))
+
     def settle(self, seconds: float) -> bool:
         """Whether everything asked so far has been written, within so many seconds."""
         reached = threading.Event()

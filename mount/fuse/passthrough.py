@@ -8,6 +8,9 @@ caller answers that open with ESTALE, the kernel looks the name up again, is tol
 and opens that. Readers keep the old bytes, the writer gets the cache, and no program notices.
 
 A handle that may write is never backed: the kernel would write into the cache's file.
+
+A file is registered with the kernel when it is first read that way, and stays so for as long as
+the file system keeps it: registering and its counterpart take 6 us of system calls.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from mount.fs.contract import Access, Opened
+from mount.fs.contract import Access, Backing, Opened
 from mount.fuse import layouts
 from mount.fuse.journal import Journal, OpenHandle
 from mount.fuse.layouts import OpenFlag
@@ -39,27 +43,40 @@ REFUSED_FOR_GOOD = {errno.EPERM, errno.ENOTTY, errno.EOPNOTSUPP, errno.ENOSYS, e
 
 
 # Plain numbers: arithmetic with enumerations was a tenth of an open.
-BACKED = int(OpenFlag.PASSTHROUGH | OpenFlag.NOFLUSH)
-KEEP_CACHE, DIRECT_IO, NOFLUSH = map(
-    int, (OpenFlag.KEEP_CACHE, OpenFlag.DIRECT_IO, OpenFlag.NOFLUSH)
+KEEP_CACHE, DIRECT_IO, NOFLUSH, PASSTHROUGH = map(
+    int, (OpenFlag.KEEP_CACHE, OpenFlag.DIRECT_IO, OpenFlag.NOFLUSH, OpenFlag.PASSTHROUGH)
 )
+BACKED = PASSTHROUGH | NOFLUSH
+
+
+class Admission(NamedTuple):
+    """What the kernel is told about an open file, and which file it reads."""
+
+    flags: int
+    backing_id: int = 0
+    file: tuple[int, int] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Registration:
+    """A file that the kernel knows by number, until nobody reads or keeps it any more."""
+
+    admission: Admission
+    modes: int = 0
+    is_kept: bool = False  # by the file system, for later opens
 
 
 @dataclass(slots=True)
 class Mode:
-    """How an open node is read; `file` and `backing_id` are None where it is cached."""
+    """How an open node is read; `registration` is None where it is cached."""
 
     handles: set[int]
-    file: tuple[int, int] | None = None
-    backing_id: int | None = None
+    registration: Registration | None = None
+    backing: Backing | None = None  # of a cached node: the file that may be complete by now
 
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What the kernel is told about an open file."""
-
-    flags: int
-    backing_id: int = 0
+    @property
+    def backing_id(self) -> int | None:
+        return self.registration.admission.backing_id if self.registration else None
 
 
 class Passthrough:
@@ -74,6 +91,8 @@ class Passthrough:
         self.moves = 0
         self._lock = threading.Lock()
         # All under the lock; `_generations` is also read without it.
+        self._is_over = False
+        self._registered = 0
         self._modes: dict[int, Mode] = {}
         self._generations: dict[int, int] = {}
         self._reserved: dict[int, float] = {}  # node, and until when it stays cached
@@ -94,49 +113,82 @@ class Passthrough:
         """Whether a writer of this node has to look it up again: readers have it backed."""
         with self._lock:
             mode = self._modes.get(node)
-            if mode is None or mode.backing_id is None:
+            if mode is None or mode.registration is None:
                 return False
             self._move(node)
             return True
 
     def admit(self, node: int, opened: Opened, access: Access) -> Admission | None:
         """Count a handle in; None if the node is backed by another file: look it up again."""
-        flags = _cached_flags(opened, access)
         with self._lock:
             mode = self._modes.get(node)
             if mode is None:
-                return self._first(node, opened, access, flags)
-            if mode.backing_id is None:
+                return self._first(node, opened, access)
+            registration = mode.registration
+            if registration is None:
                 mode.handles.add(opened.handle)
-                return Admission(flags)
-            if access is Access.READ and _file(opened) == mode.file:
+                return Admission(_cached_flags(opened, access))
+            if access is Access.READ and _is_of(opened, registration):
                 mode.handles.add(opened.handle)
                 self.backed_opens += 1
-                return Admission(BACKED, mode.backing_id)
+                return registration.admission
             self._move(node)
             return None
 
-    def release(self, node: int, handle: int) -> None:
-        """Count a handle out; with the last one the kernel lets go of the backing file."""
+    def release(self, node: int, handle: int) -> Backing | None:
+        """Count a handle out; the kernel lets go of a file that nobody keeps with its last one.
+
+        What is returned was read through the kernel's pages up to now; once it is complete the next
+        reader has no use for them.
+        """
         with self._lock:
             mode = self._modes.get(node)
             if mode is None or handle not in mode.handles:
-                return
+                return None
             mode.handles.discard(handle)
             if mode.handles:
-                return
+                return None
             del self._modes[node]
-            if mode.backing_id is not None:
-                request = layouts.BACKING_ID.pack(mode.backing_id)
-                fcntl.ioctl(self.fd, layouts.BACKING_CLOSE, request)
+            if mode.registration is None:
+                return mode.backing if self.enabled else None
+            mode.registration.modes -= 1
+            self._settle(mode.registration)
+            return None
 
-    def resume(self, handles: Iterable[OpenHandle], generations: dict[int, int]) -> None:
-        """Go on from what the kernel holds of an earlier server."""
+    def resume(
+        self,
+        handles: Iterable[OpenHandle],
+        generations: dict[int, int],
+        registered: Iterable[int] = (),
+    ) -> None:
+        """Go on from what the kernel holds of an earlier server; what only that one kept goes."""
         with self._lock:
             self._generations.update(generations)
+            known: dict[int, Registration] = {}
             for handle in handles:
-                fresh = Mode(set(), handle.file, handle.backing_id)
-                self._modes.setdefault(handle.node, fresh).handles.add(handle.handle)
+                mode = self._modes.get(handle.node)
+                if mode is None:
+                    mode = self._modes[handle.node] = Mode(set())
+                    if handle.backing_id is not None:
+                        fresh = _registration(handle.backing_id, handle.file)
+                        mode.registration = known.setdefault(handle.backing_id, fresh)
+                        mode.registration.modes += 1
+                mode.handles.add(handle.handle)
+            self._registered = len(known)
+            for backing_id in set(registered) - known.keys():
+                self._registered += 1
+                self._settle(_registration(backing_id, None))
+
+    def close(self) -> None:
+        """The connection is over, and with it all that was registered."""
+        with self._lock:
+            self._is_over = True
+
+    @property
+    def registered(self) -> int:
+        """How many files the kernel knows by number."""
+        with self._lock:
+            return self._registered
 
     def holds(self, node: int, handle: int) -> bool:
         """Whether a handle is counted in."""
@@ -153,19 +205,24 @@ class Passthrough:
         with self._lock:
             return dict(self._modes)
 
-    def _first(self, node: int, opened: Opened, access: Access, flags: int) -> Admission:
-        backing_id = None
+    def _first(self, node: int, opened: Opened, access: Access) -> Admission:
+        registration: Registration | None = None
         may_be_backed = self.enabled and access is Access.READ and not self._is_reserved(node)
         if may_be_backed and opened.backing_fd is not None:
-            backing_id = self._register(opened.backing_fd)
-        if backing_id is None:
-            self._modes[node] = Mode({opened.handle})
-            return Admission(flags)
-        self._modes[node] = Mode({opened.handle}, _file(opened), backing_id)
+            if opened.backing is not None:
+                registration = opened.backing.registered
+            if registration is None:
+                registration = self._register(opened.backing_fd, opened.backing)
+        if registration is None:
+            self._modes[node] = Mode({opened.handle}, None, opened.backing)
+            return Admission(_cached_flags(opened, access))
+        registration.modes += 1
+        self._modes[node] = Mode({opened.handle}, registration)
         self.backed_opens += 1
-        return Admission(BACKED, backing_id)
+        return registration.admission
 
-    def _register(self, fd: int) -> int | None:
+    def _register(self, fd: int, backing: Backing | None) -> Registration | None:
+        """The file under a number of the kernel's; None if that refuses."""
         request = bytearray(layouts.BACKING_MAP.pack(fd, 0, 0))
         try:
             backing_id: int = fcntl.ioctl(self.fd, layouts.BACKING_OPEN, request, True)
@@ -175,7 +232,37 @@ class Passthrough:
                 self.enabled = False
                 log.info("passthrough refused, reading through the daemon: %s", error.strerror)
             return None
-        return backing_id
+        self._registered += 1
+        if self.journal is not None:
+            self.journal.registered(backing_id)
+        status = os.fstat(fd)
+        registration = _registration(backing_id, (status.st_dev, status.st_ino))
+        if backing is not None:
+            registration.is_kept = True
+            backing.registered, backing.at_end = registration, self._end
+        return registration
+
+    def _end(self, backing: Backing) -> None:
+        """The file system closes the file."""
+        with self._lock:
+            registration: Registration = backing.registered
+            registration.is_kept = False
+            self._settle(registration)
+
+    def _settle(self, registration: Registration) -> None:
+        """Forget a file that is neither read nor kept; lock held."""
+        if registration.modes or registration.is_kept or self._is_over:
+            return
+        self._registered -= 1
+        backing_id = registration.admission.backing_id
+        request = layouts.BACKING_ID.pack(backing_id)
+        try:
+            fcntl.ioctl(self.fd, layouts.BACKING_CLOSE, request)
+        except OSError as error:
+            # The connection is gone, or an earlier server ended between this call and its note.
+            log.debug("the kernel no longer knew a backing file: %s", error.strerror)
+        if self.journal is not None:
+            self.journal.unregistered(backing_id)
 
     def _move(self, node: int) -> None:
         inode, generation = node & INODE_MASK, node >> GENERATION_SHIFT
@@ -188,9 +275,12 @@ class Passthrough:
             self.moves += 1
 
     def _is_reserved(self, node: int) -> bool:
-        if time.monotonic() < self._reserved.get(node, 0.0):
+        until = self._reserved.get(node)
+        if until is None:
+            return False
+        if time.monotonic() < until:
             return True
-        self._reserved.pop(node, None)
+        del self._reserved[node]
         return False
 
 
@@ -203,8 +293,15 @@ def _cached_flags(opened: Opened, access: Access) -> int:
     return flags
 
 
-def _file(opened: Opened) -> tuple[int, int] | None:
+def _registration(backing_id: int, file: tuple[int, int] | None) -> Registration:
+    return Registration(Admission(BACKED, backing_id, file))
+
+
+def _is_of(opened: Opened, registration: Registration) -> bool:
+    """Whether an open file is the one that is registered."""
     if opened.backing_fd is None:
-        return None
+        return False
+    if opened.backing is not None and opened.backing.registered is registration:
+        return True
     status = os.fstat(opened.backing_fd)
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) == registration.admission.file

@@ -45,6 +45,7 @@ HANDSHAKE_SECONDS = 10.0
 TRY_AGAIN = {errno.EINTR, errno.EAGAIN, errno.ENOENT}
 # Unmounted, or aborted.
 OVER = {errno.ENODEV, errno.ECONNABORTED}
+NOBODY_WAITS = TRY_AGAIN | OVER
 # Requests whose body begins with the handle that they work with.
 WITH_HANDLE = {Op.READ, Op.WRITE, Op.FLUSH, Op.FSYNC, Op.READDIR, Op.READDIRPLUS}
 # Larger requests take their buffer along to the pool; smaller ones are copied.
@@ -97,6 +98,7 @@ class Session:
         os.set_blocking(self.fd, True)
         fd, counters, by_op = self.fd, self.counters, self.counters.by_op
         readv, unpack, refusals = os.readv, HEADER_IN.unpack_from, self.refusals
+        header = HEADER_IN.size
         buffer = self._buffer()
         view = memoryview(buffer)
         while True:
@@ -109,7 +111,7 @@ class Session:
                 if error.errno in OVER:
                     return
                 raise
-            if length < HEADER_IN.size:
+            if length < header:
                 log.error("the kernel sent %d bytes, less than a header", length)
                 continue
             self.is_answering = True
@@ -119,7 +121,7 @@ class Session:
             if op in refusals:
                 self._refuse(unique, refusals[op])
                 continue
-            request = Request(op, unique, node, pid, view[HEADER_IN.size : length])
+            request = Request(op, unique, node, pid, view[header:length])
             if self._abandoned and self._comes_too_early(request):
                 continue
             if self._answer_now(request):
@@ -215,7 +217,7 @@ class Session:
             os.writev(self.fd, (header, answer))
         except OSError as error:
             # ENOENT: nobody waits for it any more.
-            if error.errno not in TRY_AGAIN | OVER:
+            if error.errno not in NOBODY_WAITS:
                 log.warning(
                     "the kernel refused an answer to %s: %s", named(request.op), error.strerror
                 )
@@ -226,7 +228,7 @@ class Session:
         try:
             os.write(self.fd, HEADER_OUT.pack(HEADER_OUT.size, -number, unique))
         except OSError as error:
-            if error.errno not in TRY_AGAIN | OVER:
+            if error.errno not in NOBODY_WAITS:
                 log.warning("the kernel refused an error: %s", error.strerror)
 
     def _number(self, request: Request, error: Exception) -> int:

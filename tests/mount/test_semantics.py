@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
+import time
 from pathlib import Path
 
 import pytest
 
-from datastores.errors import Unavailable
+from datastores.errors import NotFound, Unavailable
 from datastores.storage.memory import MemoryStore
-from mount.fs.contract import Change, Kind
+from mount.fs.contract import ROOT_INODE, Change, Kind
 from tests.contracts.faulty_store import Fault
 from tests.mount.frameworks.served import container_store
 from tests.mount.fs.conftest import Mounted, MountIt, mount_it, mounted, put, stored
-from tests.mount.fs.kernel import BOTH, WRITE
+from tests.mount.fs.kernel import BOTH, READ, WRITE
 from tests.servers.azurite import Azurite
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +91,16 @@ def test_closed_and_synced_bytes_are_in_the_store(mount_it: MountIt, size: int) 
         file.write(b"end", size)
 
     assert stored(mounted, "x") == body[:size] + b"end"
+
+
+def test_file_created_for_reading_is_stored_when_it_is_let_go(mounted: Mounted) -> None:
+    """A file made by a reader's open is shown at once, and is in the store once it is let go."""
+    with mounted.kernel.open("x", READ, create=True) as file:
+        assert (file.read(), mounted.kernel.stat("x").size) == (b"", 0)
+        with pytest.raises(NotFound):
+            stored(mounted, "x")
+
+    assert stored(mounted, "x") == b""
 
 
 def test_written_bytes_are_seen_before_they_are_stored(mounted: Mounted) -> None:
@@ -248,3 +259,18 @@ def test_empty_folders_move_with_the_folder_they_are_in(
         "moved/e/f",
         "moved/empty/",
     ]
+
+
+def test_refresh_takes_back_what_was_said_not_to_be_there(mounted: Mounted) -> None:
+    """After a refresh the kernel asks again for a name that a listing of its folder did not have."""
+    put(mounted, "a", b"1")
+    kernel = mounted.kernel
+    assert (kernel.list(), kernel.exists("late")) == (["a"], False)
+    put(mounted, "late", b"here")
+    mounted.fs.refresh()
+
+    deadline = time.monotonic() + 10
+    while (ROOT_INODE, b"late") not in kernel.forgotten_names:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)  # notices come from a thread of their own, which tells nobody
+    assert kernel.read("late") == b"here"

@@ -11,18 +11,27 @@ from pathlib import Path
 import pytest
 
 from mount.cache import shelf as shelf_module
+from mount.cache.block_map import block_checksums, map_bytes
 from mount.cache.census import take_census
 from mount.cache.contract import CacheKey, NoRoom
-from mount.cache.layout import SMALLEST_BLOCK_BYTES, Layout, Place, charge, name_of
+from mount.cache.layout import SMALLEST_BLOCK_BYTES, Geometry, Layout, Place, charge, name_of
 from mount.cache.node_cache import NodeCache
+from mount.cache.room import Limits
+from mount.cache.stamp import boot_stamp_ns
 from mount.errors import CacheBroken
 from tests.mount.cache.content import content, key_for, whole
 
 BLOCK = SMALLEST_BLOCK_BYTES
 
 
-def open_cache(folder: Path, boot: str = "first boot") -> NodeCache:
-    return NodeCache.open(folder, quota_bytes=1 << 30, reserve_bytes=0, boot=boot)
+# Nothing is taken ahead, so that the ledger says what is there.
+EXACT = Limits(0, 0, ahead_bytes=0)
+
+
+def open_cache(folder: Path, boot: str = "first boot", limits: Limits | None = None) -> NodeCache:
+    return NodeCache.open(
+        folder, quota_bytes=1 << 30, reserve_bytes=0, boot=boot, limits=limits or Limits(0, 0)
+    )
 
 
 def place_of(folder: Path, key: CacheKey) -> Place:
@@ -75,6 +84,113 @@ def test_damaged_complete_file_is_not_served_after_a_reboot(
     assert found is not None
     assert whole(found) == content(key)
     after.close()
+
+
+SMALL = [1, 5000, BLOCK]
+
+
+@pytest.mark.parametrize("size", SMALL)
+@pytest.mark.parametrize("tear", TEARS)
+def test_damaged_small_file_is_not_served_after_a_reboot(
+    tmp_path: Path, tear: Callable[[str], None], size: int
+) -> None:
+    """A file of one block, whose checksum is in its time, is dropped as well; `put` heals it."""
+    key = key_for(1, size)
+    before = open_cache(tmp_path)
+    before.put(key, content(key)).close()
+    before.close()
+
+    tear(place_of(tmp_path, key).data)
+    after = open_cache(tmp_path, "second boot")
+
+    assert after.find(key) is None
+    assert whole(after.put(key, content(key))) == content(key)
+    after.close()
+
+
+@pytest.mark.parametrize("size", [0, *SMALL])
+def test_sound_small_file_is_served_after_two_reboots(tmp_path: Path, size: int) -> None:
+    """The checksum of a file of one block goes on from the time of one boot to that of the next."""
+    key = key_for(1, size)
+    before = open_cache(tmp_path)
+    before.put(key, content(key)).close()
+    before.close()
+
+    served = []
+    for boot in ("second boot", "third boot"):
+        after = open_cache(tmp_path, boot)
+        held = after.find(key)
+        assert held is not None
+        served.append(whole(held))
+        after.close()
+
+    assert served == [content(key)] * 2
+
+
+@pytest.mark.parametrize("moment", ["before 2000", "an odd second", "now"])
+def test_a_time_that_is_no_stamp_proves_nothing(tmp_path: Path, moment: str) -> None:
+    """A right checksum in a time that the cache never gives a file is not believed."""
+    key = key_for(1, 5000)
+    cache = open_cache(tmp_path)
+    cache.put(key, content(key)).close()
+    path = place_of(tmp_path, key).data
+    seconds, mark = divmod(Path(path).stat().st_mtime_ns, 10**9)
+
+    moments = {
+        "before 2000": seconds - 2**29,
+        "an odd second": seconds + 1,
+        "now": int(time.time()),
+    }
+    os.utime(path, ns=(0, moments[moment] * 10**9 + mark))
+
+    assert cache.find(key) is None
+    cache.close()
+
+
+def put_in_the_first_form(folder: Path, key: CacheKey, boot: str) -> Place:
+    """A small file as earlier releases left it: its checksum beside it, and none in its time."""
+    place = place_of(folder, key)
+    checksums = block_checksums(memoryview(content(key)), Geometry.of(key.size))
+    Path(place.data).parent.mkdir(parents=True, exist_ok=True)
+    Path(place.data).write_bytes(content(key))
+    Path(place.head).write_bytes(map_bytes(key, checksums))
+    os.utime(place.data, ns=(time.time_ns(), boot_stamp_ns(boot)))
+    return place
+
+
+@pytest.mark.parametrize("boot", ["first boot", "second boot"])
+@pytest.mark.parametrize("size", [0, *SMALL])
+def test_small_file_of_the_first_form_is_served(tmp_path: Path, size: int, boot: str) -> None:
+    """What an earlier release cached is served in its boot and after the next one."""
+    key = key_for(1, size)
+    place = put_in_the_first_form(tmp_path, key, "first boot")
+    cache = open_cache(tmp_path, boot)
+
+    held = cache.find(key)
+    assert held is not None
+    served, findings = whole(held), cache.verify()
+    cache.forget(key)
+
+    assert (served, findings.files, findings.damaged) == (content(key), 1, ())
+    assert not Path(place.head).exists()
+    cache.close()
+
+
+@pytest.mark.parametrize("part", ["data", "head"])
+@pytest.mark.parametrize("tear", TEARS)
+def test_damaged_small_file_of_the_first_form_is_not_served(
+    tmp_path: Path, tear: Callable[[str], None], part: str
+) -> None:
+    """What a power cut left of a file of an earlier release is dropped like one of this release."""
+    key = key_for(1, 5000)
+    place = put_in_the_first_form(tmp_path, key, "first boot")
+
+    tear(getattr(place, part))
+    cache = open_cache(tmp_path, "second boot")
+
+    assert cache.find(key) is None
+    assert not Path(place.data).exists()
+    cache.close()
 
 
 @pytest.mark.parametrize("tear", [truncate, empty, os.unlink])
@@ -197,7 +313,7 @@ def test_moved_map_entries_are_not_believed(tmp_path: Path) -> None:
 def test_torn_ledger_is_counted_anew(tmp_path: Path) -> None:
     """Without believable numbers the files are counted, and the quota holds as before."""
     key = key_for(1, 1000)
-    cache = open_cache(tmp_path)
+    cache = open_cache(tmp_path, limits=EXACT)
     cache.put(key, content(key)).close()
 
     for tear in (truncate, empty, replace_with_noise):
@@ -212,7 +328,7 @@ def test_torn_ledger_is_counted_anew(tmp_path: Path) -> None:
 def test_room_of_a_dead_process_is_found_again(tmp_path: Path) -> None:
     """What a killed process had counted and never wrote does not stay taken."""
     key = key_for(1, 1000)
-    cache = open_cache(tmp_path)
+    cache = open_cache(tmp_path, limits=EXACT)
     first = key_for(2, 1000)
     cache.put(first, content(first)).close()
     assert cache._shelf.room.ledger.take((1 << 30) - charge(1000), 1 << 30)
@@ -252,30 +368,34 @@ def test_leftovers_of_the_dead_are_swept_up(tmp_path: Path) -> None:
 def test_verify_finds_and_drops_damage(tmp_path: Path) -> None:
     """Every damaged file is named and gone, every damaged block is missing, the rest is untouched."""
     sound, torn, partial = key_for(1, BLOCK + 5), key_for(2, BLOCK + 5), key_for(3, 3 * BLOCK)
+    small, torn_small = key_for(4, 5000), key_for(5, 5000)
     cache = open_cache(tmp_path)
-    for key in (sound, torn):
+    for key in (sound, torn, small, torn_small):
         cache.put(key, content(key)).close()
     filling = cache.fill(partial)
     filling.write(0, content(partial)[: 2 * BLOCK])
     filling.close()
     zero_the_middle(place_of(tmp_path, torn).data)
+    zero_the_middle(place_of(tmp_path, torn_small).data)
     with Path(place_of(tmp_path, partial).partial).open("r+b") as file:
         file.write(b"noise")
 
     findings = cache.verify()
     again = cache.verify()
 
-    held = cache.find(sound)
-    assert held is not None
-    assert whole(held) == content(sound)
-    assert cache.find(torn) is None
+    for key in (sound, small):
+        held = cache.find(key)
+        assert held is not None
+        assert whole(held) == content(key)
+    assert [cache.find(torn), cache.find(torn_small)] == [None, None]
     filling = cache.fill(partial)
     missing = filling.missing(0, partial.size)
     filling.close()
     assert missing == [(0, BLOCK), (2 * BLOCK, BLOCK)]
-    assert findings.damaged == (torn.key, partial.key)
-    assert (findings.files, findings.partial_files) == (2, 1)
-    assert (again.damaged, again.files, again.partial_files) == ((), 1, 1)
+    # A small file keeps no key to be named by.
+    assert findings.damaged == tuple(sorted([torn.key, name_of(torn_small), partial.key]))
+    assert (findings.files, findings.partial_files) == (4, 1)
+    assert (again.damaged, again.files, again.partial_files) == ((), 2, 1)
     cache.close()
 
 

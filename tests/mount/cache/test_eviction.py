@@ -91,7 +91,7 @@ def count(event, arguments):
     global listings
     listings += event == "os.scandir"
 sys.addaudithook(count)
-cache = NodeCache.open(Path(sys.argv[1]), quota_bytes=400 * 12288, reserve_bytes=0)
+cache = NodeCache.open(Path(sys.argv[1]), quota_bytes=400 * 8192, reserve_bytes=0)
 for number in range(400):
     cache.put(CacheKey("s", str(number), "v", 1000), b"x" * 1000).close()
 before = listings
@@ -126,7 +126,7 @@ def test_a_file_used_since_the_census_stays(tmp_path: Path) -> None:
     now = [10**18]
     cache = NodeCache.open(
         tmp_path,
-        quota_bytes=40 * 12288,
+        quota_bytes=40 * 8192,
         reserve_bytes=0,
         clock=lambda: now[0],
         limits=Limits(0, 0, touch_seconds=0.0),

@@ -481,30 +481,17 @@ def test_many_threads_fill_one_file(cache: NodeCache) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("size", [1, 5000, 3 * SMALLEST_BLOCK_BYTES + 1])
-def test_renamed_file_is_found_under_its_new_key_only(cache: NodeCache, size: int) -> None:
-    """After a rename the bytes are found under the new key, sound and charged once."""
-    old = key_for(1, size)
-    new = replace(old, key="elsewhere", version="v2")
-    cache.put(old, content(old)).close()
-    reader = cache.find(old)
-    before = cache.status().bytes
+def test_what_arrived_counts_neither_as_hit_nor_as_miss(cache: NodeCache) -> None:
+    """A file that was brought for somebody is handed to him without being counted."""
+    key = key_for(1, 1000)
+    before = cache.arrived(key)
+    other = cache.again()
+    other.put(key, content(key)).close()
+    other.close()
 
-    assert cache.rename(old, new)
+    after = cache.arrived(key)
 
-    found = cache.find(new)
-    assert found
-    assert reader
-    assert (whole(found), whole(reader), cache.find(old)) == (content(old), content(old), None)
-    assert (cache.status().bytes, cache.verify().damaged) == (before, ())
-
-
-def test_what_is_not_here_cannot_be_renamed(cache: NodeCache) -> None:
-    """A rename of a missing file, or to another size, changes nothing and says so."""
-    old = key_for(1, 100)
-    cache.put(old, content(old)).close()
-
-    assert not cache.rename(key_for(2, 100), key_for(3, 100))
-    assert not cache.rename(old, key_for(3, 101))
-    assert not cache.rename(old, old)
-    assert is_there(cache, old)
+    assert before is None
+    assert after is not None
+    assert whole(after) == content(key)
+    assert (cache.status().hits, cache.status().misses) == (0, 0)

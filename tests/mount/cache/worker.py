@@ -18,6 +18,8 @@ BLOCK = SMALLEST_BLOCK_BYTES
 SIZES = [0, 3000, 100 * 1024, BLOCK, 3 * BLOCK + 5, 6 * BLOCK]
 KEYS = [key_for(number, SIZES[number % len(SIZES)]) for number in range(60)]
 MOST_HELD = 4
+# Two files of 100 KiB, so that it is used up and taken again all the time.
+AHEAD_BYTES = 256 * 1024
 
 
 def main(folder: str, quota_bytes: str, seed: str, seconds: str) -> None:
@@ -27,7 +29,7 @@ def main(folder: str, quota_bytes: str, seed: str, seconds: str) -> None:
         Path(folder),
         quota_bytes=int(quota_bytes),
         reserve_bytes=0,
-        limits=Limits(0, 0, refuse_seconds=0.05),
+        limits=Limits(0, 0, refuse_seconds=0.05, ahead_bytes=AHEAD_BYTES),
     )
     source = Path(f"{folder}.{os.getpid()}")
     held: list[tuple[CacheKey, CachedFile]] = []

@@ -1,0 +1,304 @@
+"""Small files come into the cache through forked processes when many are opened at once.
+
+Eight threads of one interpreter that each fetch a file hand it to each other at every system call:
+1.45 ms of CPU for a file of 100 KiB, where one thread alone needs 0.45. So the threads of the mount
+ask other processes, and wait without the interpreter.
+
+A fetcher brings one version into the node's cache or says that it did not; then it is fetched here,
+where errors are told. It is forked, since the store's credential cannot be sent; it begins when
+files are opened in quick succession, is exchanged every minute, because renewed leases reach it in
+no other way, and ends when the mount does.
+"""
+
+from __future__ import annotations
+
+import logging
+import marshal
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from datastores.errors import DatastoresError
+from datastores.storage.contract import Store
+from datastores.transfer.children import Child, close_inherited, possible_children
+from mount.cache.contract import Cache, CachedFile, CacheKey, NoRoom
+from mount.fs.contract import Kind
+from mount.fs.counters import Counters
+from mount.fs.facts import Fact
+from mount.fs.fetch import fetch_whole
+from mount.fs.reading import LONGEST_WAIT_SECONDS
+
+log = logging.getLogger(__name__)
+
+# So many files within so many seconds are worth two processes, which cost 20 ms of CPU.
+WORTH_IT = 32
+WITHIN_SECONDS = 2.0
+RENEW_SECONDS = 60.0
+# As many as the threads that may wait for files.
+LINES = 8
+# When the cache had no room, files are fetched by the process that can keep them in memory.
+REST_SECONDS = 10.0
+_TICK = struct.pack("@ll", 0, 500_000)
+_LONGEST_MESSAGE = 16 * 1024
+_END_SECONDS = 5.0
+
+BROUGHT, LEFT, NO_ROOM = 1, 2, 3
+COUNTED = ("requests", "bytes_fetched", "flawed_bodies")
+
+
+class Fetchers:
+    """The processes that fetch for one mount; any thread may ask."""
+
+    def __init__(self, store: Store, cache: Cache, most: int, counters: Counters) -> None:
+        self._store = store
+        self._cache = cache
+        self._most = most
+        self._counters = counters
+        self._count = possible_children() if store.features.survives_fork else 0
+        self._lock = threading.Lock()
+        # All under the lock.
+        self._asked: deque[float] = deque(maxlen=WORTH_IT)
+        self._team: _Team | None = None
+        self._teams: list[_Team] = []
+        self._rests_until = 0.0
+        self._is_over = self._count == 0
+
+    def bring(self, wanted: CacheKey, fact: Fact) -> CachedFile | None:
+        """The file from the cache, where a fetcher has put it; None if it is to be fetched here."""
+        line = self._line()
+        if line is None:
+            return None
+        try:
+            answer = line.ask(marshal.dumps((wanted.key, wanted.version, wanted.size, fact.md5)))
+        finally:
+            line.team.give_back(line)
+        if answer is None:
+            return None
+        outcome, *counts = marshal.loads(answer)  # noqa: S302 - of our own child
+        for name, count in zip(COUNTED, counts, strict=True):
+            if count:
+                self._counters.add(name, count)
+        if outcome == NO_ROOM:
+            with self._lock:
+                self._rests_until = time.monotonic() + REST_SECONDS
+        return self._cache.arrived(wanted) if outcome == BROUGHT else None
+
+    def close(self) -> None:
+        """End the processes; who waits for one is told that it did not bring the file."""
+        with self._lock:
+            self._is_over = True
+            self._team = None
+            teams, self._teams = self._teams, []
+        for team in teams:
+            team.end()
+
+    def _line(self) -> _Line | None:
+        with self._lock:
+            now = time.monotonic()
+            if self._is_over or now < self._rests_until:
+                return None
+            self._asked.append(now)
+            is_worth_it = len(self._asked) == WORTH_IT and now - self._asked[0] < WITHIN_SECONDS
+            if self._team is None and is_worth_it:
+                self._fork(now)
+            return self._team.take() if self._team else None
+
+    def _fork(self, now: float) -> None:
+        try:
+            team = _Team.fork(self._count, self._store, self._cache, self._most)
+        except OSError as error:
+            log.info("small files are fetched by one process: %s", error.strerror)
+            self._rests_until = now + RENEW_SECONDS
+            return
+        self._team = team
+        self._teams = [one for one in self._teams if not one.has_ended] + [team]
+        timer = threading.Timer(RENEW_SECONDS, self._retire, [team])
+        timer.daemon = True
+        team.timer = timer
+        timer.start()
+
+    def _retire(self, team: _Team) -> None:
+        with self._lock:
+            if self._team is team:
+                self._team = None
+        team.retire()
+
+
+class _Team:
+    """Processes that were forked together, and the lines to them that nobody uses."""
+
+    def __init__(self) -> None:
+        self._children: list[Child] = []
+        # Closing these ends the children, whatever they are doing.
+        self._lives: list[socket.socket] = []
+        self._lock = threading.Lock()
+        # Both under the lock.
+        self._idle: deque[_Line] = deque()
+        self._busy = 0
+        self.is_over = False
+        self.has_ended = False
+        self.timer: threading.Timer | None = None
+
+    @classmethod
+    def fork(cls, count: int, store: Store, cache: Cache, most: int) -> _Team:
+        team = cls()
+        try:
+            lines = [team._add(store, cache, most) for _ in range(count)]
+        except OSError:
+            team.end()
+            raise
+        # Neighbours belong to different processes.
+        team._idle.extend(line for pair in zip(*lines, strict=True) for line in pair)
+        return team
+
+    def take(self) -> _Line | None:
+        """A line of one's own; None when all are in use, or broken."""
+        with self._lock:
+            if self.is_over or not self._idle:
+                return None
+            self._busy += 1
+            return self._idle.popleft()
+
+    def give_back(self, line: _Line) -> None:
+        with self._lock:
+            self._busy -= 1
+            if not line.is_broken:
+                # The one used last is the next, so that few processes serve few readers.
+                self._idle.appendleft(line)
+            is_last = self.is_over and not self._busy
+        if line.is_broken:
+            line.close()
+        if is_last:
+            self.end()
+
+    def retire(self) -> None:
+        """End when the last one has his answer."""
+        with self._lock:
+            self.is_over = True
+            is_last = not self._busy
+        if is_last:
+            self.end()
+
+    def end(self) -> None:
+        """End now."""
+        with self._lock:
+            self.is_over = True
+            idle, self._idle = self._idle, deque()
+            lives, self._lives = self._lives, []
+        if self.timer:
+            self.timer.cancel()
+        for life in lives:
+            life.close()
+        for line in idle:
+            line.close()
+        for child in self._children:
+            child.end(_END_SECONDS)
+        self.has_ended = True
+
+    def _add(self, store: Store, cache: Cache, most: int) -> Sequence[_Line]:
+        life, theirs = socket.socketpair()
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(LINES)]
+        ours = [*self._lives, life, *(line for line, _ in pairs)]
+
+        def serve() -> None:
+            for one in ours:
+                one.close()
+            _Fetcher(store, cache, most).serve(theirs, [line for _, line in pairs])
+
+        self._lives.append(life)
+        lines = [_Line(self, line) for line, _ in pairs]
+        try:
+            self._children.append(Child.fork(serve))
+        except OSError:
+            for line in lines:
+                line.close()
+            raise
+        finally:
+            theirs.close()
+            for _, other in pairs:
+                other.close()
+        return lines
+
+
+class _Line:
+    """One question and its answer at a time."""
+
+    def __init__(self, team: _Team, ours: socket.socket) -> None:
+        self.team = team
+        self.is_broken = False
+        self._ours = ours
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TICK)
+
+    def ask(self, question: bytes) -> bytes | None:
+        """The answer; None when there will be none, and the line is broken."""
+        deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+        self.is_broken = True
+        try:
+            self._ours.send(question)
+            while time.monotonic() < deadline:
+                try:
+                    answer = self._ours.recv(_LONGEST_MESSAGE)
+                except (BlockingIOError, InterruptedError):
+                    continue
+                self.is_broken = not answer
+                return answer or None
+        except OSError as error:
+            log.debug("a fetcher has gone: %s", error.strerror)
+        return None
+
+    def close(self) -> None:
+        self._ours.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetcher:
+    """In a child that was just forked: what it fetches with."""
+
+    store: Store
+    cache: Cache
+    most: int
+
+    def serve(self, life: socket.socket, lines: Sequence[socket.socket]) -> None:
+        """Answer on every line until the parent closes the one that stands for its life."""
+        # The kernel's mount, and the files that are held in the cache, end with the parent.
+        folder = self.cache.folder
+        close_inherited(lambda path: path == "/dev/fuse" or path.startswith(folder))
+        cache = self.cache.again()
+        for line in lines:
+            threading.Thread(target=self._answer, args=(line, cache), daemon=True).start()
+        life.recv(1)
+        # Room that was taken ahead and not used is given back.
+        cache.close()
+
+    def _answer(self, line: socket.socket, cache: Cache) -> None:
+        try:
+            # A line that ends tells the one who waits at its other end.
+            while question := line.recv(_LONGEST_MESSAGE):
+                key, version, size, md5 = marshal.loads(question)  # noqa: S302 - of our own parent
+                counters = Counters()
+                fact = Fact(Kind.FILE, size, version, None, md5)
+                outcome = self._bring(cache, key, fact, counters)
+                counts = [int(counters.get(name)) for name in COUNTED]
+                line.send(marshal.dumps((outcome, *counts)))
+        except OSError as error:
+            log.debug("the mount has gone: %s", error.strerror)
+        finally:
+            line.close()
+
+    def _bring(self, cache: Cache, key: str, fact: Fact, counters: Counters) -> int:
+        try:
+            info, data = fetch_whole(self.store, key, fact, self.most, counters)
+            if data is None or info.version is None or info.version != fact.version:
+                return LEFT
+            wanted = CacheKey(self.store.identity, key, info.version, len(data))
+            cache.put(wanted, data).close()
+        except NoRoom:
+            return NO_ROOM
+        except (DatastoresError, OSError) as error:
+            log.debug("left to the mount: %s", error)
+            return LEFT
+        return BROUGHT
