@@ -7,6 +7,7 @@ import logging
 import os
 import select
 import signal
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -45,8 +46,8 @@ class Child:
             _settle_in()
             serve()
             code = 0
-        except BaseException:
-            log.exception("a process that was forked for some work ended")
+        except BaseException:  # noqa: BLE001 - told, and its end tells the parent
+            traceback.print_exc()
         finally:
             # Nothing of the parent's is flushed, finished or removed here.
             os._exit(code)
@@ -97,5 +98,8 @@ def _settle_in() -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Handlers may write to files that are closed here, and whose numbers others get; whatever goes
+    # wrong here is met again, and told, by the parent.
+    logging.disable()
     # What was the parent's garbage stays: finalisers would work on the parent's files.
     gc.freeze()

@@ -170,9 +170,12 @@ class _Lane:
             while not self.is_broken and not self._say(question):
                 pass
             while not self.is_broken:
-                if (message := self._hear()) is not None:
-                    answered, answer = lane.answered(message)
-                    return Handed(self._handed.pop(answered), answer)
+                if (message := self._hear()) is None:
+                    continue
+                answered, answer = lane.answered(message)
+                # Said before the process died, and taken back by a thread that noticed the death.
+                if (its := self._handed.pop(answered, None)) is not None:
+                    return Handed(its, answer)
         except OSError as error:
             log.info("small files are fetched by one process less: %s", error.strerror)
             self.is_broken = True

@@ -13,12 +13,14 @@ import struct
 import zlib
 from collections.abc import Sequence
 
+from xxhash import xxh3_64_intdigest
+
 from mount.cache.contract import CacheKey
 from mount.cache.layout import Geometry
 
 # magic, bytes of the description, its checksum
 _START = struct.Struct("<8sII")
-_MAGIC = b"dscache1"
+_MAGIC = b"dscache2"
 # Checksum and the checksum again under a mask with the block's number, so that an entry which was
 # torn, zeroed or moved reads as absent and never as a checksum.
 _ENTRY = struct.Struct("<II")
@@ -96,12 +98,17 @@ def read_key(path: str) -> CacheKey | None:
 
 def block_checksums(data: memoryview, geometry: Geometry) -> list[int]:
     """The checksum of each block in a run of whole blocks."""
-    # zlib's CRC-32 measured 1,700 MiB/s here, SHA-256 1,160, BLAKE2b 400, MD5 120. It guards
-    # against torn and lost writes, not against an adversary, who could change the map as well.
+    # XXH3 runs at 20 GB/s, zlib's CRC-32 at 1.7, which was 60 us of each file of 100 KiB and half
+    # a second of each GiB. It guards against torn and lost writes, not against an adversary, who
+    # could change the map as well.
     step = geometry.block_bytes
     if len(data) <= step:
-        return [zlib.crc32(data)] if len(data) else []
-    return [zlib.crc32(data[at : at + step]) for at in range(0, len(data), step)]
+        return [_checksum(data)] if len(data) else []
+    return [_checksum(data[at : at + step]) for at in range(0, len(data), step)]
+
+
+def _checksum(block: memoryview) -> int:
+    return xxh3_64_intdigest(block) & 0xFFFFFFFF
 
 
 def _described(fd: int) -> bytes | None:

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 from datastores.errors import Unavailable
 from datastores.storage.contract import ObjectInfo, Store
 from mount.cache.contract import Cache, CachedFile, CacheKey, NoRoom
-from mount.fs.contract import Backing, WouldWait
+from mount.fs.contract import Backing, Errand, WouldWait
 from mount.fs.counters import Counters
 from mount.fs.facts import Fact
 from mount.fs.fetch import fetch_range, fetch_whole
-from mount.fs.fetchers import Fetchers
+from mount.fs.fetchers import Asked, Fetchers
 from mount.fs.kept import IDLE_SECONDS, Kept, bounds
 from mount.fs.reading import LONGEST_WAIT_SECONDS, Pacer, RangeReader
 from mount.fs.view import MountView
@@ -159,9 +159,39 @@ class Contents:
         try:
             return self._fetch(key, fact)
         finally:
-            with self._arrived:
-                self._coming.discard(ticket)
-                self._arrived.notify_all()
+            self._landed(ticket)
+
+    def errand(self, key: str, fact: Fact) -> Errand | None:
+        """The version on its way to the cache by another process, if one can bring it now."""
+        if fact.version is None or not 0 < fact.size <= self._view.small_file_bytes:
+            return None
+        ticket = key, fact.version
+        with self._arrived:
+            # It may have come since somebody looked.
+            if ticket in self._coming or ticket in self._open:
+                return None
+            self._coming.add(ticket)
+        asked = self._fetchers.begin(
+            self._cache_key(key, fact.version, fact.size), self._checked(fact)
+        )
+        if asked is None:
+            self._landed(ticket)
+            return None
+        self.let_go_of_kept()
+        return _Errand(self, ticket, fact.size, asked)
+
+    def arrived(self, ticket: Ticket, size: int, asked: Asked) -> None:
+        """An errand is over; what it brought is kept for the one who opens it next."""
+        try:
+            cached = asked.answer()
+            if cached is not None:
+                self._counters.add("cache_misses")
+                content = Content(*ticket, size)
+                content.cached = cached
+                self.let_go(self._shelve(content))
+        finally:
+            self._counters.add("blocked_seconds", time.monotonic() - asked.since)
+            self._landed(ticket)
 
     def moved(self, content: Content, key: str) -> None:
         """The same bytes are under another name now."""
@@ -332,9 +362,20 @@ class Contents:
                 content.cached = complete
                 content.backing.is_complete = True
 
+    def _landed(self, ticket: Ticket) -> None:
+        with self._arrived:
+            self._coming.discard(ticket)
+            self._arrived.notify_all()
+
+    def _checked(self, fact: Fact) -> Fact:
+        """What a body has to agree with."""
+        return fact if self._view.check_md5 else replace(fact, md5=None)
+
     def _begin(self, ticket: Ticket) -> bool:
         """Whether it is for this thread to fetch; False after somebody else did."""
         with self._arrived:
+            if ticket in self._open:
+                return False  # it came since somebody looked
             if ticket not in self._coming:
                 self._coming.add(ticket)
                 return True
@@ -359,7 +400,7 @@ class Contents:
         return self._by_ranges(Content(key, version, size)), info
 
     def _fetch_small(self, key: str, fact: Fact) -> tuple[Content, ObjectInfo | None]:
-        known = fact if self._view.check_md5 else replace(fact, md5=None)
+        known = self._checked(fact)
         if known.version is not None and (brought := self._brought(key, known.version, known)):
             return brought, None
         with self._counters.blocked():
@@ -432,6 +473,24 @@ class Contents:
 def _stamp(cached: CachedFile) -> tuple[int, int]:
     status = os.fstat(cached.fd)
     return status.st_size, status.st_mtime_ns
+
+
+class _Errand:
+    """One version on its way."""
+
+    __slots__ = ("_asked", "_contents", "_size", "_ticket")
+
+    def __init__(self, contents: Contents, ticket: Ticket, size: int, asked: Asked) -> None:
+        self._contents = contents
+        self._ticket = ticket
+        self._size = size
+        self._asked = asked
+
+    def fileno(self) -> int:
+        return self._asked.fileno()
+
+    def finish(self) -> None:
+        self._contents.arrived(self._ticket, self._size, self._asked)
 
 
 def _pread(fd: int, start: int, end: int) -> bytes:

@@ -145,6 +145,16 @@ class Kernel(Protocol):
         """Drop a cached name, existing or not."""
 
 
+class Errand(Protocol):
+    """Bytes on their way for an open, which nobody has to wait for in a thread of his own."""
+
+    def fileno(self) -> int:
+        """Readable when it is over, well or not."""
+
+    def finish(self) -> None:
+        """Take in what came; to be called once, when it is over or given up."""
+
+
 class FileSystem(Protocol):
     """The operations of a mount."""
 
@@ -162,6 +172,12 @@ class FileSystem(Protocol):
     def getattr(self, inode: int, handle: int | None, *, wait: bool) -> Entry: ...
 
     def setattr(self, inode: int, handle: int | None, change: Change, *, wait: bool) -> Entry: ...
+
+    def errand(self, inode: int) -> Errand | None:
+        """What an open for reading would wait for, begun; None if it has to wait itself.
+
+        When it is over, the open is tried again and may have to wait all the same.
+        """
 
     def readlink(self, inode: int, *, wait: bool) -> bytes: ...
 

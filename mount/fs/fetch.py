@@ -102,16 +102,21 @@ def _stream_into(  # as above
 ) -> int:
     """How far whole blocks arrived."""
     unit = sink.block_bytes
-    rest = bytearray()
+    # What is not a whole block yet. A store whose pieces are blocks is handed on without a copy.
+    rest: list[memoryview] = []
+    held = 0
     with _pinned(store, content, start, end) as stream:
         for piece in stream:
-            rest += memoryview(piece)
-            if start + len(rest) > end:
+            rest.append(memoryview(piece))
+            held += len(rest[-1])
+            if start + held > end:
                 raise Unavailable(store.label, content.key, "more arrived than was asked for")
-            whole = len(rest) if start + len(rest) == end else len(rest) - len(rest) % unit
+            whole = held if start + held == end else held - held % unit
             if whole:
-                sink.put(flight, start, memoryview(rest)[:whole].toreadonly())
-                rest = rest[whole:]
+                data = rest[0] if len(rest) == 1 else memoryview(b"".join(rest))
+                sink.put(flight, start, data[:whole].toreadonly())
+                rest = [data[whole:]] if whole < held else []
+                held -= whole
                 start += whole
     return start
 

@@ -69,15 +69,19 @@ class Fetchers:
 
     def bring(self, wanted: CacheKey, fact: Fact) -> CachedFile | None:
         """The file from the cache, where a fetcher has put it; None if it is to be fetched here."""
+        asked = self.begin(wanted, fact)
+        return asked.answer() if asked else None
+
+    def begin(self, wanted: CacheKey, fact: Fact) -> Asked | None:
+        """A file that a fetcher brings meanwhile; None if it is to be fetched here."""
         line = self._line()
         if line is None:
             return None
-        try:
-            answer = line.ask(marshal.dumps((wanted.key, wanted.version, wanted.size, fact.md5)))
-        finally:
-            line.team.give_back(line)
-        if answer is None:
-            return None
+        line.say(marshal.dumps((wanted.key, wanted.version, wanted.size, fact.md5)))
+        return Asked(self, line, wanted)
+
+    def take(self, wanted: CacheKey, answer: bytes) -> CachedFile | None:
+        """What became of a question."""
         outcome, *counts = marshal.loads(answer)  # noqa: S302 - of our own child
         for name, count in zip(COUNTED, counts, strict=True):
             if count:
@@ -126,6 +130,30 @@ class Fetchers:
             if self._team is team:
                 self._team = None
         team.retire()
+
+
+class Asked:
+    """A question that is on its way; it has to be taken leave of with `answer`."""
+
+    __slots__ = ("_fetchers", "_line", "_wanted", "since")
+
+    def __init__(self, fetchers: Fetchers, line: _Line, wanted: CacheKey) -> None:
+        self._fetchers = fetchers
+        self._line = line
+        self._wanted = wanted
+        self.since = time.monotonic()
+
+    def fileno(self) -> int:
+        """Readable when the answer is here, or will never be."""
+        return self._line.fileno()
+
+    def answer(self) -> CachedFile | None:
+        """Waits for the answer; the file, or None if it is to be fetched here."""
+        try:
+            answer = self._line.hear(self.since + LONGEST_WAIT_SECONDS)
+        finally:
+            self._line.team.give_back(self._line)
+        return self._fetchers.take(self._wanted, answer) if answer else None
 
 
 class _Team:
@@ -233,22 +261,30 @@ class _Line:
         self._ours = ours
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TICK)
 
-    def ask(self, question: bytes) -> bytes | None:
-        """The answer; None when there will be none, and the line is broken."""
-        deadline = time.monotonic() + LONGEST_WAIT_SECONDS
-        self.is_broken = True
+    def fileno(self) -> int:
+        return self._ours.fileno()
+
+    def say(self, question: bytes) -> None:
+        """Ask; whether that worked is told by the answer."""
         try:
             self._ours.send(question)
+        except OSError as error:
+            log.debug("a fetcher has gone: %s", error.strerror)
+
+    def hear(self, deadline: float) -> bytes:
+        """The answer; nothing when there will be none, and the line is broken."""
+        self.is_broken = True
+        try:
             while time.monotonic() < deadline:
                 try:
                     answer = self._ours.recv(_LONGEST_MESSAGE)
                 except (BlockingIOError, InterruptedError):
                     continue
                 self.is_broken = not answer
-                return answer or None
+                return answer
         except OSError as error:
             log.debug("a fetcher has gone: %s", error.strerror)
-        return None
+        return b""
 
     def close(self) -> None:
         self._ours.close()
@@ -264,9 +300,9 @@ class _Fetcher:
 
     def serve(self, life: socket.socket, lines: Sequence[socket.socket]) -> None:
         """Answer on every line until the parent closes the one that stands for its life."""
-        # The kernel's mount, and the files that are held in the cache, end with the parent.
-        folder = self.cache.folder
-        close_inherited(lambda path: path == "/dev/fuse" or path.startswith(folder))
+        # What the parent has open ends with the parent: the kernel's device, files that are held in
+        # the cache, files on the mount itself.
+        close_inherited(_is_a_file)
         cache = self.cache.again()
         for line in lines:
             threading.Thread(target=self._answer, args=(line, cache), daemon=True).start()
@@ -302,3 +338,7 @@ class _Fetcher:
             log.debug("left to the mount: %s", error)
             return LEFT
         return BROUGHT
+
+
+def _is_a_file(path: str) -> bool:
+    return path == "/dev/fuse" or (path[0] == "/" and not path.startswith(("/dev/", "/proc/")))

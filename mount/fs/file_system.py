@@ -13,7 +13,7 @@ from datastores.keys import basename, parent
 from datastores.storage.contract import Store
 from mount.cache.contract import Cache
 from mount.fs.contents import Contents
-from mount.fs.contract import Access, Change, Child, Entry, Kernel, Kind, Opened, Space
+from mount.fs.contract import Access, Change, Child, Entry, Errand, Kernel, Kind, Opened, Space
 from mount.fs.counters import Counters, Counts
 from mount.fs.drafts import Drafts
 from mount.fs.files import Files
@@ -165,6 +165,9 @@ class StoreFileSystem:
         self, inode: int, access: Access, *, truncate: bool, append: bool, wait: bool
     ) -> Opened:
         return self._opening.open(inode, access, truncate=truncate, append=append, wait=wait)
+
+    def errand(self, inode: int) -> Errand | None:
+        return self._opening.errand(inode)
 
     def create(
         self,

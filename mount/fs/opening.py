@@ -8,7 +8,7 @@ import time
 from datastores.errors import NotFound, PreconditionFailed
 from datastores.keys import join
 from mount.fs.contents import Content, Contents
-from mount.fs.contract import Access, Entry, Kind, Opened, WouldWait
+from mount.fs.contract import Access, Entry, Errand, Kind, Opened, WouldWait
 from mount.fs.draft import Draft
 from mount.fs.drafts import Drafts
 from mount.fs.facts import ABSENT, Fact, fact_of
@@ -43,6 +43,17 @@ class Opening:
         return self._open_for_writing(
             node, access | Access.WRITE, truncate=truncate, append=append, wait=wait
         )
+
+    def errand(self, inode: int) -> Errand | None:
+        """The file on its way, if another process can bring it."""
+        with self._tree.lock:
+            try:
+                node = self._file(inode)
+            except OSError:
+                return None  # whoever opens it will be told
+            fact = None if node.draft else self._fresh_fact(node)
+            key = self._tree.table.key(node)
+        return self._contents.errand(key, fact) if fact else None
 
     def create(
         self,

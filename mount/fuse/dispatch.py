@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mount.fs.contract import Access, Change, Child, Entry, FileSystem, Opened, WouldWait
+from mount.fs.contract import Access, Change, Child, Entry, Errand, FileSystem, Opened, WouldWait
 from mount.fuse import answers, layouts
 from mount.fuse.answers import Answers
 from mount.fuse.journal import Journal, OpenHandle
@@ -236,6 +236,13 @@ class Dispatch:
             self.filesystem.release(opened.handle)
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         return self._opened(request, request.node, access, opened, admission)
+
+    def errand(self, request: Request) -> Errand | None:
+        """What an open for reading waits for, on its way; None for everything else."""
+        if request.op != Op.OPEN:
+            return None
+        flags, _ = layouts.OPEN_IN.unpack_from(request.body)
+        return None if flags & (WRITING | os.O_TRUNC) else self.filesystem.errand(request.inode)
 
     def create(self, request: Request, wait: bool) -> bytes:
         flags, mode, _, _ = layouts.CREATE_IN.unpack_from(request.body)

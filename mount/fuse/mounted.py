@@ -179,7 +179,9 @@ def assemble(
         modes.resume(files, notes.generations, notes.registered)
     notifier = Notifier(fd, modes.nodes_of)
     dispatch = Dispatch(filesystem, modes, journal, options.umask, handles, notifier.drop_pages)
-    session = Session(fd, agreement, dispatch.table(), dispatch.withdraw, Pool(options.threads))
+    session = Session(
+        fd, agreement, dispatch.table(), dispatch.withdraw, Pool(options.threads), dispatch.errand
+    )
     mounts.set_readahead(place, options.readahead_bytes)
     line = mounts.find_mount(place)
     connection = line.connection if line else None

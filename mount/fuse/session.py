@@ -19,13 +19,14 @@ import re
 import select
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mount.errors import MountRefused
-from mount.fs.contract import WouldWait
+from mount.fs.contract import Errand, WouldWait
 from mount.fuse import layouts
 from mount.fuse.defects import Defects, named
 from mount.fuse.dispatch import Handler, Refusal
@@ -51,6 +52,8 @@ WITH_HANDLE = {Op.READ, Op.WRITE, Op.FLUSH, Op.FSYNC, Op.READDIR, Op.READDIRPLUS
 # Larger requests take their buffer along to the pool; smaller ones are copied.
 COPIED_BYTES = 8192
 SPARE_BUFFERS = 16
+# An errand that takes longer is left to a thread; the store's own patience ends before.
+LONGEST_ERRAND_SECONDS = 600.0
 
 
 @dataclass(slots=True)
@@ -72,6 +75,7 @@ class Session:
         handlers: dict[int, Handler],
         withdraw: Callable[[Request, Buffer], None],
         pool: Pool,
+        errand: Callable[[Request], Errand | None] = lambda _: None,
     ) -> None:
         self.fd = fd
         self.agreement = agreement
@@ -83,10 +87,14 @@ class Session:
         }
         self.withdraw = withdraw
         self.pool = pool
+        self.errand = errand
         self.counters = Counters()
         self.defects = Defects()
         # The reading thread is in a handler; a watchdog compares this with `counters.requests`.
         self.is_answering = False
+        # By descriptor, with the question that waits; of the reading thread.
+        self._errands: dict[int, tuple[Errand, Request, float]] = {}
+        self._poll = select.poll()
         self._lock = threading.Lock()
         self._spare: list[bytearray] = []  # append and pop are atomic
         # Both under the lock: requests in the pool, and what waits for those whose caller died.
@@ -101,16 +109,17 @@ class Session:
         header = HEADER_IN.size
         buffer = self._buffer()
         view = memoryview(buffer)
+        self._poll.register(fd, select.POLLIN)
         while True:
             self.is_answering = False
+            if self._errands and not self._run_errands():
+                continue
             try:
                 length = readv(fd, (buffer,))
             except OSError as error:
-                if error.errno in TRY_AGAIN:
-                    continue
-                if error.errno in OVER:
+                if _is_end(error):
                     return
-                raise
+                continue
             if length < header:
                 log.error("the kernel sent %d bytes, less than a header", length)
                 continue
@@ -129,13 +138,53 @@ class Session:
             counters.waited += 1
             with self._lock:
                 self._pooled[unique] = request
-            if length <= COPIED_BYTES:
-                request.body = memoryview(bytes(request.body))
-                self.pool.submit(functools.partial(self._answer, request))
-            else:
-                self.pool.submit(functools.partial(self._answer_and_keep, request, buffer))
+            if not self._is_sent_for(request) and self._takes_along(request, buffer):
                 buffer = self._buffer()
                 view = memoryview(buffer)
+
+    def _takes_along(self, request: Request, buffer: bytearray) -> bool:
+        """Have a thread of the pool answer; whether it takes the buffer with it."""
+        if len(request.body) > COPIED_BYTES:
+            self.pool.submit(functools.partial(self._answer_and_keep, request, buffer))
+            return True
+        request.body = memoryview(bytes(request.body))
+        self.pool.submit(functools.partial(self._answer, request))
+        return False
+
+    def _is_sent_for(self, request: Request) -> bool:
+        """Whether what the question waits for comes without a thread of ours."""
+        # One thread with errands: 0.45 ms of CPU for a file of 100 KiB that is not here; eight
+        # threads that wait for processes 0.8, eight that fetch 1.5: they hand over the interpreter.
+        errand = self.errand(request)
+        if errand is None:
+            return False
+        request.body = memoryview(bytes(request.body))
+        self._errands[errand.fileno()] = errand, request, time.monotonic()
+        self._poll.register(errand.fileno(), select.POLLIN)
+        return True
+
+    def _run_errands(self) -> bool:
+        """Answer those whose errand is over; whether the kernel has a question, too."""
+        ready = {number for number, _ in self._poll.poll(1000)}
+        late = time.monotonic() - LONGEST_ERRAND_SECONDS
+        over = [
+            number
+            for number, (_, _, since) in self._errands.items()
+            if number in ready or since < late
+        ]
+        for number in over:
+            errand, request, _ = self._errands.pop(number)
+            self._poll.unregister(number)
+            self.is_answering = True
+            try:
+                errand.finish()
+            except Exception as error:  # noqa: BLE001 - the open itself may do better
+                self._number(request, error)
+            if self._answer_now(request):
+                self._settle(request.unique)
+            else:
+                self.pool.submit(functools.partial(self._answer, request))
+        return self.fd in ready
 
     def _answer_now(self, request: Request) -> bool:
         handler = self.handlers.get(request.op)
@@ -239,6 +288,13 @@ class Session:
             return self._spare.pop()
         except IndexError:
             return bytearray(self.agreement.buffer_bytes)
+
+
+def _is_end(error: OSError) -> bool:
+    """Whether there is nothing more to read; False if there may be."""
+    if error.errno not in TRY_AGAIN | OVER:
+        raise error
+    return error.errno in OVER
 
 
 def handshake(fd: int, mountpoint: str, options: MountOptions) -> Agreement:
