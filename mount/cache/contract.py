@@ -74,6 +74,9 @@ class PartialFile(Protocol):
     def read(self, start: int, length: int) -> Buffer | None:
         """The bytes, if all their blocks are there and sound; None otherwise."""
 
+    def note_written(self, start: int, length: int) -> None:
+        """Whole blocks that another process has just written for this one need no check."""
+
     def finish(self) -> CachedFile | None:
         """The complete file, checked and under its final name, once no block is missing.
 

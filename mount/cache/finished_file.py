@@ -29,6 +29,9 @@ class FinishedFile:
     def write(self, start: int, data: Buffer) -> None:
         """Nothing is missing, so nothing is written."""
 
+    def note_written(self, start: int, length: int) -> None:
+        """All of it is known to be there."""
+
     def read(self, start: int, length: int) -> Buffer | None:
         length = min(length, self._key.size - start)
         if length <= 0:

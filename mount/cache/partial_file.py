@@ -111,6 +111,19 @@ class FillingFile:
         except OSError as error:
             self._shelf.trouble.note("write blocks", error)
 
+    def note_written(self, start: int, length: int) -> None:
+        first = -(-start // self.block_bytes)
+        count = self._whole_blocks(first, start + length)
+        if count <= 0 or not self._open:
+            return
+        try:
+            there = self._map.checksums(first, count)
+        except OSError as error:
+            self._shelf.trouble.note("read a map", error)
+            return
+        for begin, run in _runs([checksum is not None for checksum in there], first):
+            self._sound[begin : begin + run] = b"\1" * run
+
     def read(self, start: int, length: int) -> Buffer | None:
         length = min(length, self._key.size - start)
         if length <= 0:

@@ -23,10 +23,10 @@ from mount.cache.contract import Cache, CachedFile, CacheKey, NoRoom
 from mount.fs.contract import Backing, Errand, WouldWait
 from mount.fs.counters import Counters
 from mount.fs.facts import Fact
-from mount.fs.fetch import fetch_range, fetch_whole
+from mount.fs.fetch import LONGEST_WAIT_SECONDS, fetch_range, fetch_whole
 from mount.fs.fetchers import Asked, Fetchers
 from mount.fs.kept import IDLE_SECONDS, Kept, bounds
-from mount.fs.reading import LONGEST_WAIT_SECONDS, Pacer, RangeReader
+from mount.fs.reading import Pacer, RangeReader
 from mount.fs.view import MountView
 
 if TYPE_CHECKING:
@@ -446,7 +446,13 @@ class Contents:
             self._counters.add("without_cache")
         content.cached = partial.finish() if partial else None
         content.reader = RangeReader(
-            self._store, content, partial, self._view, self._crew, self._counters
+            self._store,
+            content,
+            partial,
+            self._view,
+            self._crew,
+            self._counters,
+            self._fetchers,
         )
         return self._shelve(content)
 

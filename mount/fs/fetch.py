@@ -15,11 +15,11 @@ from mount.fs.facts import Fact
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from mount.fs.contents import Content
-
 F = TypeVar("F")
 G = TypeVar("G", contravariant=True)  # noqa: PLC0105  # one letter says no less
 
+# Behind this, the store's own patience has long ended.
+LONGEST_WAIT_SECONDS = 600.0
 # A body that is not what the store said is asked for once more; errors were retried by the store.
 ATTEMPTS = 2
 
@@ -73,7 +73,20 @@ def _flaw(store: Store, info: ObjectInfo, data: bytes, fact: Fact) -> StoreError
     return None
 
 
-def fetch_range(store: Store, content: Content, start: int, end: int, counters: Counters) -> bytes:
+class Pinned(Protocol):
+    """A version of an object."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def version(self) -> str | None: ...
+
+    @property
+    def size(self) -> int: ...
+
+
+def fetch_range(store: Store, content: Pinned, start: int, end: int, counters: Counters) -> bytes:
     """The bytes of a range in memory."""
     for _ in range(ATTEMPTS):
         counters.add("requests")
@@ -86,7 +99,7 @@ def fetch_range(store: Store, content: Content, start: int, end: int, counters: 
 
 
 def fetch_into(  # a range, and where it goes
-    store: Store, content: Content, start: int, end: int, sink: Sink[F], flight: F
+    store: Store, content: Pinned, start: int, end: int, sink: Sink[F], flight: F
 ) -> None:
     """The bytes of a range, handed on in whole blocks as they arrive."""
     for _ in range(ATTEMPTS):
@@ -98,7 +111,7 @@ def fetch_into(  # a range, and where it goes
 
 
 def _stream_into(  # as above
-    store: Store, content: Content, start: int, end: int, sink: Sink[F], flight: F
+    store: Store, content: Pinned, start: int, end: int, sink: Sink[F], flight: F
 ) -> int:
     """How far whole blocks arrived."""
     unit = sink.block_bytes
@@ -121,7 +134,7 @@ def _stream_into(  # as above
     return start
 
 
-def _pinned(store: Store, content: Content, start: int, end: int) -> ObjectStream:
+def _pinned(store: Store, content: Pinned, start: int, end: int) -> ObjectStream:
     try:
         stream = store.read(content.key, start=start, length=end - start, version=content.version)
     except NotFound as error:
@@ -132,7 +145,7 @@ def _pinned(store: Store, content: Content, start: int, end: int) -> ObjectStrea
     return stream
 
 
-def _short(store: Store, content: Content, start: int, end: int) -> Unavailable:
+def _short(store: Store, content: Pinned, start: int, end: int) -> Unavailable:
     return Unavailable(
         store.label, content.key, f"it ended at byte {start} of {end}; read it again"
     )

@@ -19,18 +19,22 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from datastores.errors import DatastoresError
 from datastores.storage.contract import Store
 from datastores.transfer.children import Child, close_inherited, possible_children
-from mount.cache.contract import Cache, CachedFile, CacheKey, NoRoom
+from mount.cache.contract import Cache, CachedFile, CacheKey, NoRoom, PartialFile
 from mount.fs.contract import Kind
 from mount.fs.counters import Counters
 from mount.fs.facts import Fact
-from mount.fs.fetch import fetch_whole
-from mount.fs.reading import LONGEST_WAIT_SECONDS
+from mount.fs.fetch import LONGEST_WAIT_SECONDS, fetch_into, fetch_whole
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,10 @@ RENEW_SECONDS = 60.0
 LINES = 8
 # When the cache had no room, files are fetched by the process that can keep them in memory.
 REST_SECONDS = 10.0
+# A range counts for as many files: after four of 8 MiB others follow.
+RANGE_WEIGHT = 8
+# So often a fetcher says how far it is, and a reader may go on.
+TELL_BYTES = 1 << 20
 _TICK = struct.pack("@ll", 0, 500_000)
 _LONGEST_MESSAGE = 16 * 1024
 _END_SECONDS = 5.0
@@ -80,15 +88,31 @@ class Fetchers:
         line.say(marshal.dumps((wanted.key, wanted.version, wanted.size, fact.md5)))
         return Asked(self, line, wanted)
 
-    def take(self, wanted: CacheKey, answer: bytes) -> CachedFile | None:
-        """What became of a question."""
-        outcome, *counts = marshal.loads(answer)  # noqa: S302 - of our own child
+    def begin_range(self, wanted: CacheKey, start: int, end: int) -> Asked | None:
+        """Whole blocks of a large file that a fetcher brings meanwhile; None as above."""
+        line = self._line(RANGE_WEIGHT)
+        if line is None:
+            return None
+        line.say(marshal.dumps((wanted.key, wanted.version, wanted.size, start, end)))
+        return Asked(self, line, wanted)
+
+    def note(self, counts: Sequence[int]) -> None:
+        """What a fetcher counted."""
         for name, count in zip(COUNTED, counts, strict=True):
             if count:
                 self._counters.add(name, count)
+
+    def rest(self) -> None:
+        """The cache had no room."""
+        with self._lock:
+            self._rests_until = time.monotonic() + REST_SECONDS
+
+    def take(self, wanted: CacheKey, answer: bytes) -> CachedFile | None:
+        """What became of a question."""
+        outcome, *counts = marshal.loads(answer)  # noqa: S302 - of our own child
+        self.note(counts)
         if outcome == NO_ROOM:
-            with self._lock:
-                self._rests_until = time.monotonic() + REST_SECONDS
+            self.rest()
         return self._cache.arrived(wanted) if outcome == BROUGHT else None
 
     def close(self) -> None:
@@ -100,12 +124,12 @@ class Fetchers:
         for team in teams:
             team.end()
 
-    def _line(self) -> _Line | None:
+    def _line(self, weight: int = 1) -> _Line | None:
         with self._lock:
             now = time.monotonic()
             if self._is_over or now < self._rests_until:
                 return None
-            self._asked.append(now)
+            self._asked.extend([now] * weight)
             is_worth_it = len(self._asked) == WORTH_IT and now - self._asked[0] < WITHIN_SECONDS
             if self._team is None and is_worth_it:
                 self._fork(now)
@@ -154,6 +178,23 @@ class Asked:
         finally:
             self._line.team.give_back(self._line)
         return self._fetchers.take(self._wanted, answer) if answer else None
+
+    def landings(self, end: int) -> Iterator[int]:
+        """How far whole blocks of a range to `end` are in the partial file, as they come in."""
+        try:
+            while answer := self._line.hear(self.since + LONGEST_WAIT_SECONDS):
+                landed = marshal.loads(answer)  # noqa: S302 - of our own child
+                if not isinstance(landed, int):
+                    outcome, *counts = landed
+                    self._fetchers.note(counts)
+                    if outcome == NO_ROOM:
+                        self._fetchers.rest()
+                    if outcome == BROUGHT:
+                        yield end
+                    return
+                yield landed
+        finally:
+            self._line.team.give_back(self._line)
 
 
 class _Team:
@@ -314,10 +355,14 @@ class _Fetcher:
         try:
             # A line that ends tells the one who waits at its other end.
             while question := line.recv(_LONGEST_MESSAGE):
-                key, version, size, md5 = marshal.loads(question)  # noqa: S302 - of our own parent
+                key, version, size, *rest = marshal.loads(question)  # noqa: S302 - of our own parent
                 counters = Counters()
-                fact = Fact(Kind.FILE, size, version, None, md5)
-                outcome = self._bring(cache, key, fact, counters)
+                if len(rest) == 1:
+                    fact = Fact(Kind.FILE, size, version, None, rest[0])
+                    outcome = self._bring(cache, key, fact, counters)
+                else:
+                    wanted = CacheKey(self.store.identity, key, version, size)
+                    outcome = self._bring_range(_Blocks(cache, wanted, counters, line), *rest)
                 counts = [int(counters.get(name)) for name in COUNTED]
                 line.send(marshal.dumps((outcome, *counts)))
         except OSError as error:
@@ -338,6 +383,59 @@ class _Fetcher:
             log.debug("left to the mount: %s", error)
             return LEFT
         return BROUGHT
+
+    def _bring_range(self, blocks: _Blocks, start: int, end: int) -> int:
+        try:
+            with blocks.open():
+                fetch_into(self.store, blocks.wanted, start, end, blocks, blocks)
+        except NoRoom:
+            return NO_ROOM
+        except (DatastoresError, OSError) as error:
+            log.debug("left to the mount: %s", error)
+            return LEFT
+        return BROUGHT
+
+
+class _Blocks:
+    """Where a fetcher puts a range, and whom it tells."""
+
+    def __init__(
+        self, cache: Cache, wanted: CacheKey, counters: Counters, line: socket.socket
+    ) -> None:
+        self.wanted = wanted
+        self._cache = cache
+        self._counters = counters
+        self._line = line
+        self._partial: PartialFile | None = None
+        self._untold = 0
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        self._partial = self._cache.fill(self.wanted)
+        try:
+            yield
+        finally:
+            self._partial.close()
+
+    @property
+    def block_bytes(self) -> int:
+        assert self._partial
+        return self._partial.block_bytes
+
+    def put(self, _flight: _Blocks, start: int, data: Buffer) -> None:
+        assert self._partial
+        size = memoryview(data).nbytes
+        self._counters.add("bytes_fetched", size)
+        self._partial.write(start, data)
+        if self._partial.missing(start, size):
+            raise NoRoom  # refused by the disk; what was written before is there
+        self._untold += size
+        if self._untold >= TELL_BYTES:
+            self._untold = 0
+            self._line.send(marshal.dumps(start + size))
+
+    def count_request(self) -> None:
+        self._counters.add("requests")
 
 
 def _is_a_file(path: str) -> bool:

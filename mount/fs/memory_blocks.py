@@ -61,6 +61,9 @@ class MemoryBlocks:
                 pieces.append(memoryview(block)[max(0, start - at) : start + length - at])
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def note_written(self, start: int, length: int) -> None:
+        """No other process writes here."""
+
     def finish(self) -> None:
         """It has no file."""
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from datastores.errors import DatastoresError, Unavailable
 from datastores.storage.contract import Store
-from mount.cache.contract import CachedFile, NoRoom, PartialFile
+from mount.cache.contract import CachedFile, CacheKey, NoRoom, PartialFile
 from mount.fs.counters import Counters
 from mount.fs.extents import Extents
-from mount.fs.fetch import fetch_into, fetch_range
+from mount.fs.fetch import LONGEST_WAIT_SECONDS, fetch_into, fetch_range
+from mount.fs.fetchers import Fetchers
 from mount.fs.memory_blocks import MemoryBlocks
 from mount.fs.read_ahead import Pace, Reach, observe
 from mount.fs.view import MountView
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from mount.fs.contents import Content
 
 log = logging.getLogger(__name__)
-
-# Behind this, the store's own patience has long ended.
-LONGEST_WAIT_SECONDS = 600.0
 
 
 @dataclass(slots=True, eq=False)
@@ -66,12 +64,14 @@ class RangeReader:
         view: MountView,
         crew: Executor,
         counters: Counters,
+        fetchers: Fetchers,
     ) -> None:
         self._store = store
         self._content = content
         self._view = view
         self._crew = crew
         self._counters = counters
+        self._fetchers = fetchers
         self._landed = threading.Condition()
         # Under the condition's lock, which no other lock is taken under.
         self._partial = partial
@@ -172,12 +172,32 @@ class RangeReader:
 
     def _fly(self, flight: Flight) -> None:
         try:
-            fetch_into(self._store, self._content, flight.start, flight.end, self, flight)
+            if flight.is_ahead:
+                self._fly_elsewhere(flight)
+            if flight.landed < flight.end:
+                fetch_into(self._store, self._content, flight.landed, flight.end, self, flight)
         finally:
             with self._landed:
                 self._flights.remove(flight)
                 self._landed.notify_all()
         self._finish_if_complete()
+
+    def _fly_elsewhere(self, flight: Flight) -> None:
+        """As much of a flight as another process puts into the partial file."""
+        # This one has enough to do with handing bytes to the kernel. 512 MiB in order cost it 0.65
+        # CPU-s and the others 1.1, instead of 2.0 in one process.
+        content, partial = self._content, self._partial
+        if partial is None or self._blocks is not partial or content.version is None:
+            return
+        wanted = CacheKey(self._store.identity, content.key, content.version, content.size)
+        asked = self._fetchers.begin_range(wanted, flight.start, flight.end)
+        if asked is None:
+            return
+        for landed in asked.landings(flight.end):
+            partial.note_written(flight.landed, landed - flight.landed)
+            with self._landed:
+                flight.landed = landed
+                self._landed.notify_all()
 
     @property
     def block_bytes(self) -> int:

@@ -137,3 +137,63 @@ def test_a_refused_file_is_an_error_for_its_reader_alone(tmp_path: Path, source:
         with ThreadPoolExecutor(LINES) as readers:
             found = dict(zip(names, readers.map(read, names), strict=True))
     assert found == {**contents(source), "250": None}
+
+
+LARGE = 96 * 1024 * 1024
+
+
+def large_file(source: Path) -> bytes:
+    """One large object beside the small ones."""
+    body = os.urandom(1 << 20) * (LARGE >> 20)
+    (source / "large").write_bytes(body)
+    return body
+
+
+def read_in_order(path: Path) -> bytes:
+    """All of a file, a MiB at a time."""
+    with path.open("rb", buffering=0) as file:
+        return b"".join(iter(lambda: file.read(1 << 20), b""))
+
+
+def test_a_reader_in_order_is_served_by_other_processes(tmp_path: Path, source: Path) -> None:
+    """Ranges of a large file are fetched elsewhere, each byte once, and the file is complete."""
+    body = large_file(source)
+    asked = tmp_path / "asked"
+    asked.mkdir()
+    with mounted(tmp_path, source, lambda _: (asked / str(os.getpid())).touch()) as (place, files):
+        assert read_in_order(place / "large") == body
+        counts = files.counters()
+        assert read_in_order(place / "large") == body
+        assert files.counters().bytes_fetched == counts.bytes_fetched
+    assert counts.bytes_fetched == LARGE
+    assert len({path.name for path in asked.iterdir()} - {str(os.getpid())}) >= 2
+
+
+def test_a_process_that_dies_in_a_range_costs_nothing(tmp_path: Path, source: Path) -> None:
+    """What it had not brought is fetched by the mount, and every byte is right."""
+    body = large_file(source)
+    ours, once = os.getpid(), tmp_path / "once"
+
+    def die(_key: str) -> None:
+        if os.getpid() != ours and not once.exists():
+            once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with mounted(tmp_path, source, die) as (place, _):
+        assert read_in_order(place / "large") == body
+    assert once.exists()
+
+
+def test_a_range_that_cannot_be_fetched_elsewhere_is_fetched_here(
+    tmp_path: Path, source: Path
+) -> None:
+    """Processes that fail at everything are only slower."""
+    body = large_file(source)
+    ours = os.getpid()
+
+    def refuse(_key: str) -> None:
+        if os.getpid() != ours:
+            raise OSError(5, "no")
+
+    with mounted(tmp_path, source, refuse) as (place, _):
+        assert read_in_order(place / "large") == body
