@@ -8,7 +8,7 @@ import os
 from mount.cache import lease
 from mount.cache.block_map import BlockMap, map_bytes, open_map
 from mount.cache.contract import CacheKey, NoRoom
-from mount.cache.layout import Geometry, make_parent, overhead, unlink_if_there
+from mount.cache.layout import Geometry, is_at, make_parent, overhead, unlink_if_there
 from mount.cache.partial_file import FillingFile
 from mount.cache.shelf import Shelf
 
@@ -48,12 +48,26 @@ def join_partial(shelf: Shelf, key: CacheKey, name: str) -> FillingFile | None:
             if stat.st_nlink and stat.st_size == key.size:
                 blocks = open_map(place.map, key)
             if blocks is not None:
-                shelf.note_use(data, stat)
+                _note_use(shelf, place.partial, data, blocks)
                 return FillingFile(shelf, key, name, data, blocks)
     finally:
         if blocks is None:
             os.close(data)
     return None
+
+
+def _note_use(shelf: Shelf, path: str, data: int, blocks: BlockMap) -> None:
+    """Write down that a partial file is used now."""
+    # Whoever completes it owns its map meanwhile. Without that lock the time of before could be
+    # written over the stamp of the complete file, which would then be taken for damaged.
+    if not shelf.is_use_old(os.fstat(data)) or not lease.share(blocks.fd):
+        return
+    try:
+        stat = os.fstat(data)
+        if stat.st_nlink == 1 and is_at(stat, path):
+            shelf.note_use(data, stat)
+    finally:
+        lease.let_go(blocks.fd)
 
 
 def _begin(shelf: Shelf, key: CacheKey, name: str) -> None:

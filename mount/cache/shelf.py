@@ -65,15 +65,19 @@ class Shelf:
         """Mark a file as sound, and as used now or when it was."""
         os.utime(fd, ns=(self.clock_ns() if used_ns is None else used_ns, self.stamp_ns + mark))
 
+    def is_use_old(self, stat: os.stat_result) -> bool:
+        """Whether the last use was written down long enough ago."""
+        age_ns = self.clock_ns() - stat.st_atime_ns
+        # A time that is still to come was noted before the clock went back.
+        return not 0 <= age_ns <= self.limits.touch_seconds * 1e9
+
     def note_use(self, fd: int, stat: os.stat_result) -> None:
         """Write down that a file is used now, unless that was done a moment ago."""
-        # The access time is ours to set, whether or not the file system keeps it by itself.
-        now_ns = self.clock_ns()
-        # A time that is still to come was noted before the clock went back.
-        if 0 <= now_ns - stat.st_atime_ns <= self.limits.touch_seconds * 1e9:
+        if not self.is_use_old(stat):
             return
         try:
-            os.utime(fd, ns=(now_ns, stat.st_mtime_ns))
+            # The access time is ours to set, whether or not the file system keeps it by itself.
+            os.utime(fd, ns=(self.clock_ns(), stat.st_mtime_ns))
         except OSError as error:
             # A folder that can only be read: the file is as good as before.
             self.trouble.note("note recency", error)
@@ -144,7 +148,9 @@ class Shelf:
 
     def _is_sound(self, fd: int, key: CacheKey, name: str) -> bool:
         stat = os.fstat(fd)
-        if stat.st_nlink == 0:
+        # Evicted between open and lock. Counting its names would not do: an adopted file has that
+        # of its giver, too, for a moment.
+        if not is_at(stat, self.layout.data(name)):
             return False
         if stat.st_size != key.size:
             self.drop_complete(fd, name)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from mount.cache import lease
 from mount.cache.contract import CachedFile, CacheKey
 from mount.cache.node_cache import NodeCache
 
@@ -38,4 +41,25 @@ def test_every_way_in_tells_where_the_file_is(tmp_path: Path) -> None:
     assert finished
     with finished:
         assert is_there(finished)
+    cache.close()
+
+
+def test_a_file_that_is_evicted_while_it_is_opened_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between open and lock an eviction may come, though the giver's name is still there."""
+    cache = NodeCache.open(tmp_path / "cache", quota_bytes=1 << 30, reserve_bytes=0)
+    key = CacheKey("store", "given", "1", 3)
+    source = tmp_path / "source"
+    source.write_bytes(b"abc")
+    cache.adopt(key, str(source), given=True).close()
+    share = lease.share
+
+    def late(fd: int, wait_seconds: float = 1.0) -> bool:
+        monkeypatch.setattr(lease, "share", share)
+        assert cache.clear() > 0
+        return share(fd, wait_seconds)
+
+    monkeypatch.setattr(lease, "share", late)
+    assert cache.find(key) is None
     cache.close()
