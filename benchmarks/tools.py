@@ -52,8 +52,8 @@ def cache_folder() -> Path:
     return Path(root) / "datastores-benchmarks"
 
 
-def find_tools(cache: Path) -> Tools:
-    """Everything, downloaded if it is not there."""
+def find_tools(cache: Path, *, azcopy: bool = True) -> Tools:
+    """Everything, downloaded if it is not there; azcopy only where it takes part."""
     unpacked = cache / "debian"
     if not _debian_complete(unpacked):
         unpack_debian(unpacked, _PACKAGES)
@@ -63,7 +63,7 @@ def find_tools(cache: Path) -> Tools:
         nginx=_first(roots, "usr/sbin/nginx"),
         nginx_modules=_first(roots, f"usr/lib/nginx/modules/{_MODULES[0]}").parent,
         rclone=_first(roots, "usr/bin/rclone"),
-        azcopy=_find_azcopy(cache / "node"),
+        azcopy=_find_azcopy(cache / "node") if azcopy else Path("azcopy"),
         python=_find_python(cache / "python"),
         library_path=":".join(libraries),
     )

@@ -70,7 +70,7 @@ def compare_transfers(wish: Wish) -> int:
         f"{len(scenes)} comparisons of {len(wish.peers)} peers, {wish.runs} runs each: "
         f"about {describe_time(seconds)}"
     )
-    tools = find_tools(cache_folder())
+    tools = find_tools(cache_folder(), azcopy="azcopy" in wish.peers)
     with (
         tempfile.TemporaryDirectory(prefix="benchmark-", dir=wish.work) as work,
         tempfile.TemporaryDirectory(prefix="benchmark-", dir=wish.fast) as fast,

@@ -19,7 +19,7 @@ def test_a_quick_comparison_runs_from_beginning_to_end(tmp_path: Path) -> None:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        # The first time it fetches nginx, rclone and azcopy.
+        # The first time it fetches nginx and rclone.
         timeout=280,
         check=False,
     )
