@@ -15,6 +15,8 @@ from typing import Self
 log = logging.getLogger(__name__)
 
 MOST_CHILDREN = 4
+# How many at most, for programs whose other libraries do not bear a fork: 0 is none.
+VARIABLE = "DATASTORES_CHILDREN"
 
 
 def children_for(processors: int) -> int:
@@ -25,7 +27,11 @@ def children_for(processors: int) -> int:
 def possible_children() -> int:
     """How many children are of use here; 0 where forking is no good way to get one."""
     # On macOS the system's own libraries do not survive a fork.
-    return children_for(len(os.sched_getaffinity(0))) if hasattr(os, "pidfd_open") else 0
+    if not hasattr(os, "pidfd_open"):
+        return 0
+    most = os.environ.get(VARIABLE, "")
+    count = children_for(len(os.sched_getaffinity(0)))
+    return min(count, int(most)) if most.isdecimal() else count
 
 
 class Child:

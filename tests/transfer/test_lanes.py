@@ -14,7 +14,7 @@ import pytest
 
 from datastores.errors import CredentialExpired, NotFound, TransferFailed, Unavailable
 from datastores.transfer import Limits, Options, Summary, download, lanes
-from datastores.transfer.children import MOST_CHILDREN, children_for
+from datastores.transfer.children import MOST_CHILDREN, children_for, possible_children
 from datastores.transfer.hosts import budget_for
 from tests.transfer.folder import files_in, hidden_in
 from tests.transfer.forked_store import ForkedStore, children
@@ -50,6 +50,14 @@ def counts(summary: Summary) -> tuple[int, int, int, int]:
 def test_one_processor_gets_no_lanes_and_many_get_a_few() -> None:
     """Lanes are as many as processors, but none for one and at most four."""
     assert [children_for(number) for number in (1, 2, 3, 4, 64)] == [0, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize(("said", "most"), [("0", 0), ("1", 1), ("64", 4), ("none", 4)])
+def test_children_can_be_forbidden(said: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable lowers the number of processes, never raises it, and other words do nothing."""
+    monkeypatch.setenv("DATASTORES_CHILDREN", said)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert possible_children() == most
 
 
 def test_many_small_files_arrive_through_other_processes(
