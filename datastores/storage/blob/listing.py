@@ -17,6 +17,9 @@ from datastores.storage.blob.wire import Wire
 from datastores.storage.contract import ObjectInfo, Page
 
 PAGE_SIZE = 5000  # the most that the service gives
+# Of a flat listing, which a transfer reads: its first file is asked for when the first page has been
+# parsed, and 5,000 names take an eighth of a second.
+FIRST_PAGE_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,12 @@ def raw_pages(wire: Wire, executor: Executor, prefix: str, *, delimiter: str = "
     """All pages of a prefix."""
 
     def fetch(marker: str) -> RawPage:
+        is_first = not (marker or delimiter)
         query = {
             "restype": "container",
             "comp": "list",
             "include": "metadata",
-            "maxresults": str(PAGE_SIZE),
+            "maxresults": str(min(FIRST_PAGE_SIZE, PAGE_SIZE) if is_first else PAGE_SIZE),
             "prefix": prefix,
             "delimiter": delimiter,
             "marker": marker,
