@@ -203,10 +203,12 @@ def test_lanes_are_renewed_while_a_long_transfer_runs(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readers: Callable[[], set[int]]
 ) -> None:
     """Old processes end when new ones have taken over, and no file is lost between them."""
-    monkeypatch.setattr(lanes, "RENEW_SECONDS", 0.02)
+    monkeypatch.setattr(lanes, "RENEW_SECONDS", 0.3)
 
     def note(_key: str) -> None:
         (tmp_path / "readers" / str(os.getpid())).touch()
+        # Long enough for several exchanges; a fork of a large process takes its time.
+        time.sleep(0.003)
 
     before = children()
     summary = download(ForkedStore(source, note), "", tmp_path / "target")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -198,10 +199,15 @@ def test_processes_are_exchanged_without_losing_a_file(
     team: Callable[..., Team], source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Old ones answer what they were asked before they end."""
-    monkeypatch.setattr(fetchers, "RENEW_SECONDS", 0.03)
+    monkeypatch.setattr(fetchers, "RENEW_SECONDS", 0.2)
     readers = tmp_path / "readers"
     readers.mkdir()
-    one = team(lambda _: (readers / str(os.getpid())).touch())
+
+    def note(_key: str) -> None:
+        (readers / str(os.getpid())).touch()
+        time.sleep(0.005)
+
+    one = team(note)
     for _ in range(4):
         brought = one.bring_all()
         assert brought == {key: (source / key).read_bytes() for key in brought}
