@@ -208,7 +208,7 @@ def test_lanes_are_renewed_while_a_long_transfer_runs(
     def note(_key: str) -> None:
         (tmp_path / "readers" / str(os.getpid())).touch()
         # Long enough for several exchanges; a fork of a large process takes its time.
-        time.sleep(0.003)
+        time.sleep(0.03)
 
     before = children()
     summary = download(ForkedStore(source, note), "", tmp_path / "target")
