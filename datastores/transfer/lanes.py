@@ -115,7 +115,13 @@ class Lanes:
 
     def _fork_anew(self) -> None:
         self._forked_at = time.monotonic()
-        self._retired += self._working
+        # Who is busy ends when the last one leaves; nobody leaves those who are idle.
+        for one in self._working:
+            if one.busy:
+                self._retired.append(one)
+            else:
+                one.hang_up()
+                one.end(self._session.options.limits.stop_seconds)
         self._working = []
         try:
             for _ in range(self.count):

@@ -184,6 +184,8 @@ class Asked:
         try:
             while answer := self._line.hear(self.since + LONGEST_WAIT_SECONDS):
                 landed = marshal.loads(answer)  # noqa: S302 - of our own child
+                # Until the last word there is more to come, which is no answer to another question.
+                self._line.is_broken = isinstance(landed, int)
                 if not isinstance(landed, int):
                     outcome, *counts = landed
                     self._fetchers.note(counts)
