@@ -30,6 +30,9 @@ pytest_plugins = [
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A test that was skipped is a feature that was not shown: the run fails and names it."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        # One of several processes; the one that started them reports for all.
+        return
     skipped = sorted({report.nodeid for report in reporter.stats.get("skipped", ())})
     if skipped:
         reporter.write_line(f"no test may be skipped: {', '.join(skipped)}", red=True)

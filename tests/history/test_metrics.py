@@ -54,7 +54,9 @@ def test_single_values_become_pythons_own(given: Any, plain: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [[1], range(3), (x for x in "ab"), {"a": 1}, np.zeros(2)], ids=str
+    "given",
+    [[1], range(3), (x for x in "ab"), {"a": 1}, np.zeros(2)],
+    ids=lambda given: type(given).__name__,
 )
 def test_log_takes_one_value(given: Any) -> None:
     """Lists, ranges, generators, dictionaries and arrays are refused with the method to use."""
@@ -62,7 +64,11 @@ def test_log_takes_one_value(given: Any) -> None:
         scalar("loss", given)
 
 
-@pytest.mark.parametrize("given", [object(), b"bytes", [object()], {"a": {1j}}], ids=repr)
+@pytest.mark.parametrize(
+    "given",
+    [object(), b"bytes", [object()], {"a": {1j}}],
+    ids=["object", "bytes", "object in a list", "set in a dict"],
+)
 def test_what_is_no_value_is_refused(given: Any) -> None:
     """Things that JSON has no word for are refused by name, wherever they are inside."""
     with pytest.raises(DefinitionRejected, match=r'"loss".*cannot be a metric'):

@@ -147,7 +147,7 @@ FILTERS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("wanted", FILTERS, ids=str)
+@pytest.mark.parametrize("wanted", FILTERS, ids=lambda wanted: "+".join(wanted) or "all")
 def test_a_listing_finds_what_a_plain_search_finds(
     history: RunHistory, wanted: dict[str, Any]
 ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from datastores.errors import CredentialExpired, NotFound, TransferFailed, Unavailable
-from datastores.transfer import Limits, Options, Summary, download, lanes
+from datastores.transfer import Limits, Options, Silent, Summary, download, lanes
 from datastores.transfer.children import MOST_CHILDREN, children_for, possible_children
 from datastores.transfer.hosts import budget_for
 from tests.transfer.folder import files_in, hidden_in
@@ -215,6 +215,28 @@ def test_lanes_are_renewed_while_a_long_transfer_runs(
     assert counts(summary) == (FILES + 1, FILES + 1, 0, 0)
     assert len(readers()) > MOST_CHILDREN + 1
     assert children() == before
+
+
+def test_idle_processes_end_when_others_take_over(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readers: Callable[[], set[int]]
+) -> None:
+    """However often they are exchanged, there are never more than may work at once."""
+    monkeypatch.setattr(lanes, "RENEW_SECONDS", 0.0)
+    before = children()
+    seen: list[int] = []
+
+    class Count(Silent):
+        def finished(self, name: str) -> None:
+            seen.append(len(children() - before))
+
+    def note(_key: str) -> None:
+        (tmp_path / "readers" / str(os.getpid())).touch()
+
+    options = Options(limits=Limits(streams=1))
+    store = ForkedStore(source, note)
+    download(store, "", tmp_path / "target", options=options, watcher=Count())
+    assert len(readers()) > 2 * MOST_CHILDREN
+    assert 0 < max(seen) <= possible_children()
 
 
 def test_giving_up_ends_the_processes_and_leaves_nothing_half_done(
