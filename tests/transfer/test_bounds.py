@@ -18,6 +18,7 @@ from datastores.errors import DatastoresError, TransferFailed
 from datastores.storage.memory import MemoryStore
 from datastores.transfer import Limits, Options, Silent, download
 from datastores.transfer.crew import AHEAD
+from datastores.transfer.disk import allocate
 from datastores.transfer.ranges import SMALLEST
 from tests.transfer.folder import files_in, hidden_in
 from tests.transfer.synthetic import SyntheticStore, SyntheticStream, content
@@ -94,6 +95,16 @@ class TestMemory:
 
 
 class TestFullDisk:
+    def test_memory_is_not_filled_before_the_content_comes(self, ram_disk: Path) -> None:
+        """A file on tmpfs gets its length at once and its pages one by one, as they arrive."""
+        fd = os.open(ram_disk / "part", os.O_RDWR | os.O_CREAT)
+        try:
+            allocate(fd, 64 << 20, sparse=False)
+            status = os.fstat(fd)
+        finally:
+            os.close(fd)
+        assert (status.st_size, status.st_blocks) == (64 << 20, 0)
+
     def test_a_full_disk_is_a_clean_error_and_resumable(self, small_disk: Path) -> None:
         """Somebody else fills the disk midway: a clear error now, and after cleaning up the rest."""
         store = MemoryStore()
