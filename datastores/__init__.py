@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from datastores.catalog.workspace import Workspace as Workspace
     from datastores.errors import DatastoresError as DatastoresError
     from datastores.history.experiment import Experiment as Experiment
+    from datastores.history.experiment import ViewType as ViewType
+    from datastores.history.model import Model as Model
     from datastores.history.run import Run as Run
     from datastores.references import DataPath as DataPath
     from datastores.references import DataPathComputeBinding as DataPathComputeBinding
@@ -48,6 +50,7 @@ _HOMES = {
     "Experiment": "datastores.history.experiment",
     "InputPortBinding": "datastores.runs",
     "OutputPortBinding": "datastores.runs",
+    "Model": "datastores.history.model",
     "Pipeline": "datastores.submission",
     "PipelineData": "datastores.runs",
     "PythonScriptStep": "datastores.runs",
@@ -56,6 +59,7 @@ _HOMES = {
     "ScriptRunConfig": "datastores.runs",
     "Secret": "datastores.secret",
     "SqlDataReference": "datastores.references",
+    "ViewType": "datastores.history.experiment",
     "Workspace": "datastores.catalog.workspace",
 }
 
@@ -74,6 +78,7 @@ __all__ = [
     "EstimatorStep",
     "Experiment",
     "InputPortBinding",
+    "Model",
     "OutputPortBinding",
     "Pipeline",
     "PipelineData",
@@ -83,6 +88,7 @@ __all__ = [
     "ScriptRunConfig",
     "Secret",
     "SqlDataReference",
+    "ViewType",
     "Workspace",
 ]
 

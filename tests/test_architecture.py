@@ -40,12 +40,23 @@ ARROWS: dict[str, set[str]] = {
         "transfer",
         "filesystem",
         "registry",
-        # For `workspace.experiments`.
+        # For `workspace.experiments` and `workspace.models`.
         "history.experiment",
+        "history.model",
     },
     # What runs did: records over the registry, and the objects that people hold.
     "history": WORDS
-    | {"definitions", "references", "storage", "transfer", "registry", "catalog", "submission"},
+    | {
+        "definitions",
+        "references",
+        "contract.ignoring",
+        "storage",
+        "transfer",
+        "registry",
+        "catalog",
+        "runs",
+        "submission",
+    },
     # From a configuration to a finished run: plans, starts the agent, writes the history.
     "submission": WORDS
     | {

@@ -94,7 +94,7 @@ def _refuse_busy(runs: list[Path]) -> None:
             f"its runs are at work: {quoted(busy)}; "
             f'end them with "datastores runs cancel RUN --wait"',
         )
-    mounts = [str(at) for one in runs for at in _mounts_below(one)]
+    mounts = [str(at) for one in runs for at in mounts_below(one)]
     if mounts:
         # Removing what is below a mount would remove it from its store.
         raise DefinitionRejected(
@@ -122,7 +122,8 @@ def _is_held(lock: Path) -> bool:
     return False
 
 
-def _mounts_below(folder: Path) -> Iterator[Path]:
+def mounts_below(folder: Path) -> Iterator[Path]:
+    """Where something is mounted in a folder, or on it."""
     root = folder.resolve()
     try:
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()

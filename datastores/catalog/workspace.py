@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from datastores.catalog.abstract import AbstractDatastore
     from datastores.catalog.removal import Removal
     from datastores.history.experiment import Experiment
+    from datastores.history.model import Model
     from datastores.registry.records import WorkspaceRecord
     from datastores.registry.registry import Registry
     from datastores.registry.rotation import Rotation
@@ -291,6 +292,13 @@ class Workspace:
         from datastores.history.experiment import Experiment
 
         return {one.name: one for one in Experiment.list(self)}
+
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """The newest version of each of its models by name, as they are at this moment."""
+        from datastores.history.model import Model
+
+        return {one.name: one for one in Model.list(self, latest=True)}
 
     def datastore_names(self) -> builtins.list[str]:
         """Names of its datastores, in order."""

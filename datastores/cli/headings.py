@@ -9,7 +9,7 @@ TASKS = {
     "Datastores of the workspace": ("register", "list", "show", "check", "default", "unregister"),
     "Look at data": ("ls", "stat", "du", "cat"),
     "Move data": ("cp", "rm", "verify", "repair"),
-    "Run jobs": ("run", "runs", "lease"),
+    "Run jobs": ("run", "runs", "experiments", "models", "lease"),
 }
 REST = "This program"
 

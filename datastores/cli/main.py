@@ -37,6 +37,8 @@ _COMMANDS = {
     "repair": "moving",
     "run": "run",
     "runs": "runs",
+    "experiments": "experiments",
+    "models": "models",
     "quickstart": "quickstart",
     "lease": "lease",
     "completion": "completion",

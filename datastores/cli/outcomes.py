@@ -143,7 +143,19 @@ def _versions(report: Mapping[str, Any]) -> Iterator[str]:
         if versions.get("known"):
             kind, _, digest = versions["digest"].partition(":")
             label = click.style("read", bold=True)
-            yield f"  {label}    {one['name']}: {kind} {digest[:12]} over {counted(versions['files'], 'version')}"
+            read = (
+                f"{one['name']}: {kind} {digest[:12]} over {counted(versions['files'], 'version')}"
+            )
+            yield f"  {label}    {read}{_how_read(versions)}"
+        elif versions:
+            yield f"  {click.style('read', bold=True)}    {one['name']}: not known, {versions['why']}"
+
+
+def _how_read(versions: Mapping[str, Any]) -> str:
+    """What is different about a mount: its list has what was opened, by whomever."""
+    if versions.get("how") != "opened":
+        return ""
+    return ", opened through the mount" + ", some by other jobs" * bool(versions.get("shared"))
 
 
 def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datastores.cli.options import find_workspace, json_option, print_json, workspace_option
-from datastores.cli.tables import print_facts, print_table
+from datastores.cli.options import (
+    ask,
+    find_workspace,
+    json_option,
+    print_json,
+    workspace_option,
+)
+from datastores.cli.tables import counted, print_facts, print_table
 from datastores.errors import NotFound, NotRegistered
 from datastores.text import printable
 
@@ -198,6 +204,56 @@ def resume_command(run_id: str, detach: bool, workspace_name: str | None, as_jso
     else:
         print_outcome(record)
     return record.exit_code or 0
+
+
+@runs_command.command("clean")
+@_run_argument
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@workspace_option
+@json_option
+def clean_command(
+    run_id: str, dry_run: bool, yes: bool, workspace_name: str | None, as_json: bool
+) -> None:
+    """Remove the working folder of a run that has ended, with what it downloaded.
+
+    Its logs stay, and so does everything that is in stores.
+    """
+    from datastores.history.cleaning import clean
+
+    record = _history(find_workspace(workspace_name)).get(run_id)
+    doomed = clean(record, dry_run=True)
+    if not as_json:
+        for path in doomed:
+            click.echo(f"  goes  {printable(path)}")
+        click.echo(f"{counted(len(doomed), 'file')} in the working folder of {record.run_id}")
+    if not dry_run:
+        if not yes:
+            ask("delete them?")
+        doomed = clean(record)
+    if as_json:
+        print_json({"deleted": not dry_run, "run_id": record.run_id, "files": doomed})
+
+
+@runs_command.command("snapshot")
+@_run_argument
+@click.argument("folder", default=".", type=click.Path(file_okay=False))
+@workspace_option
+@json_option
+def snapshot_command(run_id: str, folder: str, workspace_name: str | None, as_json: bool) -> None:
+    """Bring the source of a run here, as a ZIP.
+
+    It is kept for runs whose configuration names a source_directory_data_store, and for runs of
+    start_logging.
+    """
+    from datastores.history.run import Run
+
+    run = Run.get(find_workspace(workspace_name), run_id)
+    path = run.restore_snapshot(path=folder)
+    if as_json:
+        print_json({"run_id": run.id, "snapshot": run.get_snapshot_id(), "path": path})
+    else:
+        click.echo(path)
 
 
 def _history(workspace: Workspace) -> RunHistory:

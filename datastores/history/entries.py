@@ -25,6 +25,7 @@ class Changes(TypedDict, total=False):
     command: tuple[str, ...]
     folder: str | None
     spec: Mapping[str, Any] | None
+    environment: Mapping[str, Any] | None
     references: tuple[UsedReference, ...]
     report: Mapping[str, Any] | None
     exit_code: int | None

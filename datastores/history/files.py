@@ -21,7 +21,7 @@ from datastores.catalog.progress import azureml_options
 from datastores.errors import DefinitionRejected, NameRejected, NotRegistered
 from datastores.history.events import file_name
 from datastores.history.recorder import files_in
-from datastores.history.records import RunFile
+from datastores.history.records import RunFile, folder_in_store
 from datastores.keys import basename, local_target
 from datastores.keys import join as join_place
 from datastores.transfer.disk import explain, is_ours
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
     from datastores.history.run_history import RunHistory
 
 log = logging.getLogger(__name__)
-
-
-def folder_in_store(run_id: str) -> str:
-    """Where the files of a run are in their datastore."""
-    return f"ExperimentRun/dcid.{run_id}"
 
 
 def keep_run_files(workspace: Workspace, run_id: str, folder: Path) -> list[RunFile]:
@@ -76,7 +71,7 @@ def send_files(
 
     if not files:
         return []
-    datastore = _datastore(workspace, datastore_name)
+    datastore = file_datastore(workspace, datastore_name)
     place, began, arrived = folder_in_store(run_id), datetime.now(UTC), _Arrived()
     try:
         with _on_disk(files) as paths, datastore.opened() as store:
@@ -127,7 +122,7 @@ def fetch_files(
 
     stored = [file for file in files if file.datastore is not None and file.place is not None]
     for name in sorted({file.datastore or "" for file in stored}):
-        with _datastore(workspace, name).opened() as store:
+        with file_datastore(workspace, name).opened() as store:
             for file in stored:
                 if file.datastore == name:
                     target = targets[file.name]
@@ -225,7 +220,8 @@ def _on_disk(files: Mapping[str, Path | IO[bytes]]) -> Iterator[dict[str, Path]]
         yield paths
 
 
-def _datastore(workspace: Workspace, name: str | None) -> FileDatastore:
+def file_datastore(workspace: Workspace, name: str | None) -> FileDatastore:
+    """The datastore of this name, or the default one; it must hold files."""
     found = workspace.get_datastore(name) if name else workspace.get_default_datastore()
     if not isinstance(found, FileDatastore):
         raise DefinitionRejected(

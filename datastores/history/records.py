@@ -80,6 +80,24 @@ class ExperimentRecord:
     tags: Mapping[str, str] = field(default_factory=dict)
     # How many runs it ever had; the newest run has this number.
     runs: int = 0
+    # Since when it is put away; None while it is active.
+    archived: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRemoval:
+    """What goes with an experiment, and what stays in stores and folders."""
+
+    name: str
+    # The ids of its runs, the newest first.
+    runs: tuple[str, ...]
+    # Files of these runs in datastores: they stay where they are.
+    files: int
+    bytes: int
+    # Where they are, as `datastore:folder`.
+    places: tuple[str, ...]
+    # The runs' folders on their nodes; they stay, too.
+    folders: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +110,8 @@ class UsedReference:
     # "mount", "download" or "upload".
     mode: str
     # The datastore's `registration`; when a run that read it has ended, also `files`, `bytes`, the
-    # `digest` and the `list` of what was read, or why they are `unknown`.
+    # `digest` and the `list` of what was read, or why they are `unknown`. Of a mount they are of
+    # what was opened (`how`), by other jobs too where it was `shared` with any.
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -119,6 +138,8 @@ class RunRecord:
     folder: str | None = None
     # The job's wire form, leases left out.
     spec: Mapping[str, Any] | None = None
+    # The environment that its configuration asked for, as configuration files spell it.
+    environment: Mapping[str, Any] | None = None
     references: tuple[UsedReference, ...] = ()
     # The agent's report.
     report: Mapping[str, Any] | None = None
@@ -150,6 +171,11 @@ class RunFile:
     place: str | None = None
     path: str | None = None
     added: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def folder_in_store(run_id: str) -> str:
+    """Where the files of a run are in their datastore."""
+    return f"ExperimentRun/dcid.{run_id}"
 
 
 def used_references(entries: Sequence[Mapping[str, Any]]) -> tuple[UsedReference, ...]:

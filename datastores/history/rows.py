@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
+    func,
     insert,
     or_,
     select,
@@ -63,6 +64,7 @@ def insert_experiment(connection: Connection, workspace_id: str, record: Experim
             created=record.created,
             tags=dict(record.tags),
             runs=record.runs,
+            archived=record.archived,
         )
     )
 
@@ -72,6 +74,11 @@ def change_experiment(
 ) -> None:
     """Set some columns."""
     connection.execute(update(experiments).where(_of_name(workspace_id, name)).values(values))
+
+
+def delete_experiment(connection: Connection, workspace_id: str, name: ExperimentName) -> None:
+    """Forget an experiment; its runs and what they logged go by the foreign keys."""
+    connection.execute(delete(experiments).where(_of_name(workspace_id, name)))
 
 
 def find_run(connection: Connection, workspace_id: str, run_id: str) -> RunRecord | None:
@@ -148,6 +155,7 @@ def run_values(record: RunRecord) -> dict[str, Any]:
         "command": list(record.command),
         "folder": record.folder,
         "spec": record.spec,
+        "environment": record.environment,
         "references": [asdict(one) for one in record.references],
         "report": record.report,
         "exit_code": record.exit_code,
@@ -272,6 +280,41 @@ def put_files(
     )
 
 
+def stored_files(
+    connection: Connection, workspace_id: str, experiment: ExperimentName
+) -> list[tuple[str, str, int, int]]:
+    """Run, datastore, how many files, how many bytes: of an experiment's files in datastores."""
+    query = (
+        select(
+            run_files.c.run_id,
+            run_files.c.datastore,
+            func.count(),
+            func.coalesce(func.sum(run_files.c.size), 0),
+        )
+        .join_from(
+            run_files,
+            runs,
+            and_(
+                runs.c.workspace_id == run_files.c.workspace_id,
+                runs.c.run_id == run_files.c.run_id,
+            ),
+        )
+        .where(
+            runs.c.workspace_id == workspace_id,
+            runs.c.experiment == str(experiment),
+            run_files.c.datastore.is_not(None),
+            run_files.c.place.is_not(None),
+        )
+        .group_by(run_files.c.run_id, run_files.c.datastore)
+        .order_by(run_files.c.run_id, run_files.c.datastore)
+    )
+    # PostgreSQL sums whole numbers to decimals.
+    return [
+        (run_id, datastore, files, int(size))
+        for run_id, datastore, files, size in connection.execute(query)
+    ]
+
+
 def list_files(connection: Connection, workspace_id: str, run_id: str) -> list[RunFile]:
     """The files of a run, by name."""
     query = select(run_files).where(_is(run_files, workspace_id, run_id))
@@ -312,6 +355,7 @@ def _record(row: Row[Any], labels: Mapping[str, Mapping[str, str | None]]) -> Ru
         command=tuple(row.command),
         folder=row.folder,
         spec=row.spec,
+        environment=row.environment,
         references=used_references(row.references),
         report=row.report,
         exit_code=row.exit_code,
@@ -325,7 +369,7 @@ def _record(row: Row[Any], labels: Mapping[str, Mapping[str, str | None]]) -> Ru
 
 
 def _experiment(row: Row[Any]) -> ExperimentRecord:
-    return ExperimentRecord(ExperimentName(row.name), row.created, row.tags, row.runs)
+    return ExperimentRecord(ExperimentName(row.name), row.created, row.tags, row.runs, row.archived)
 
 
 def _of_name(workspace_id: str, name: str) -> ColumnElement[bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +14,19 @@ from typing_extensions import override
 
 from datastores.errors import DefinitionRejected
 from datastores.history.details import details_of, log_files, log_text, table, wanted_labels
+from datastores.history.elsewhere import Elsewhere
 from datastores.history.entries import Entry
+from datastores.history.keeping import Kept
 from datastores.history.metrics import gather
-from datastores.history.recorder import Recorder, error_text
-from datastores.history.records import INTERACTIVE, ExperimentName, RunFile, RunId, RunRecord
+from datastores.history.recorder import error_text
+from datastores.history.records import (
+    INTERACTIVE,
+    ExperimentName,
+    RunFile,
+    RunId,
+    RunRecord,
+    folder_in_store,
+)
 from datastores.history.status import Status
 
 if TYPE_CHECKING:
@@ -31,8 +40,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What `start_logging` keeps where nobody names a folder: these outputs, if there are any.
+OUTPUTS = "outputs"
+# Who makes the objects for runs of a type, where somebody else was named for it.
+_makers: dict[str, Callable[[Experiment, RunRecord], Run]] = {}
 
-class Run(Recorder):
+
+class Run(Elsewhere, Kept):
     """A run that the workspace knows. The object holds its address; what it says is read anew."""
 
     def __init__(
@@ -66,6 +80,25 @@ class Run(Recorder):
             )
         return OfflineRun()
 
+    @classmethod
+    def get_submitted_run(cls, **kwargs: Any) -> Run | OfflineRun:
+        """Azure ML's older word for `get_context` in a script that is a run."""
+        log.warning("get_submitted_run is Azure ML's older word; use get_context")
+        return cls.get_context(allow_offline=False, **kwargs)
+
+    @staticmethod
+    def add_type_provider(
+        runtype: str, run_factory: Callable[[Experiment, RunRecord], Run]
+    ) -> None:
+        """Let a function make the objects for runs of this type, from experiment and record."""
+        if _makers.setdefault(runtype, run_factory) is not run_factory:
+            raise DefinitionRejected(runtype, "its runs have a factory already; keep that one")
+
+    @classmethod
+    def get_docs_url(cls) -> str:
+        """The page of the class in Azure ML's reference, whose names these are."""
+        return "https://learn.microsoft.com/python/api/azureml-core/azureml.core.run(class)"
+
     @staticmethod
     def get(workspace: Workspace, run_id: str) -> Run:
         """The run of this id; `NotRegistered` lists the newest ones."""
@@ -92,6 +125,24 @@ class Run(Recorder):
         )
         return (run_of(experiment.workspace, record) for record in found)
 
+    @staticmethod
+    def list_by_compute(
+        compute: Any,
+        type: str | None = None,  # noqa: A002  # Azure ML's word
+        tags: str | Mapping[str, Any] | None = None,
+        properties: str | Mapping[str, Any] | None = None,
+        status: str | None = None,
+    ) -> Iterator[Run]:
+        """Runs on a compute target, which is what has a `workspace` and a `name`."""
+        found = history_of(compute.workspace).every(
+            compute_target=compute.name,
+            type=type,
+            tags=wanted_labels(tags),
+            properties=wanted_labels(properties),
+            status=None if status is None else Status.parse(status),
+        )
+        return (run_of(compute.workspace, record) for record in found)
+
     # What it is.
 
     @property
@@ -100,6 +151,7 @@ class Run(Recorder):
         return str(self._run_id)
 
     @property
+    @override
     def experiment(self) -> Experiment:
         """What it is filed under; `.workspace` is where."""
         return self._experiment
@@ -167,10 +219,16 @@ class Run(Recorder):
         """Where it is, in Azure ML's words."""
         return self._record().status.value
 
+    def get_detailed_status(self) -> dict[str, str | None]:
+        """Where it is, and the reason where one is known."""
+        record = self._record()
+        return {"status": record.status.value, "details": record.error}
+
     def get_tags(self) -> dict[str, str | None]:
         """Its tags."""
         return dict(self._record().tags)
 
+    @override
     def get_properties(self) -> dict[str, str]:
         """Its properties."""
         return dict(self._record().properties)
@@ -184,6 +242,16 @@ class Run(Recorder):
         record = self._record()
         texts = {name: log_text(path) for name, path in log_files(record)}
         return {**details_of(record), "logFiles": texts}
+
+    def get_portal_url(self) -> str:
+        """Where its files are, as an `azureml://` address: there is no portal to show it."""
+        workspace = self._experiment.workspace
+        return (
+            f"azureml://subscriptions/{workspace.subscription_id}"
+            f"/resourcegroups/{workspace.resource_group}/workspaces/{workspace.name}"
+            f"/datastores/{workspace.get_default_datastore().name}"
+            f"/paths/{folder_in_store(self.id)}/"
+        )
 
     def input_versions(self, name: str) -> Iterator[FileVersion]:
         """Name, size and version of every file that an input gave the script, once it has ended.
@@ -352,6 +420,15 @@ class Run(Recorder):
 
             cancel(self._experiment.workspace, self.id)
 
+    def clean(self, *, dry_run: bool = False) -> builtins.list[str]:
+        """Remove its working folder on this machine, once it has ended; the paths of its files.
+
+        Logs stay, and so does everything in stores. With `dry_run` it is only said.
+        """
+        from datastores.history.cleaning import clean
+
+        return clean(self._record(), dry_run=dry_run)
+
     def start(self) -> None:
         """Say that it has begun, where it is one that nobody looks after."""
         if self._record().type == INTERACTIVE:
@@ -360,8 +437,8 @@ class Run(Recorder):
     @override
     def complete(self, _set_status: bool = True) -> None:
         """Say that it ended well; for a submitted run its agent says so."""
-        if self._outputs is not None:
-            self.upload_folder("outputs", self._outputs)
+        if self._outputs is not None and (self._outputs != OUTPUTS or Path(OUTPUTS).is_dir()):
+            self.upload_folder(OUTPUTS, self._outputs)
         if _set_status:
             self._end(Status.COMPLETED)
 
@@ -401,9 +478,11 @@ class Run(Recorder):
 
         return send_files(self._experiment.workspace, self.id, files, datastore)
 
+    @override
     def _record(self) -> RunRecord:
         return self._history().get(self.id)
 
+    @override
     def _history(self) -> RunHistory:
         return history_of(self._experiment.workspace)
 
@@ -473,4 +552,6 @@ def run_of(workspace: Workspace, record: RunRecord) -> Run:
     """The object for a record."""
     from datastores.history.experiment import Experiment
 
-    return Run(Experiment(workspace, record.experiment), record.run_id)
+    experiment = Experiment(workspace, record.experiment)
+    maker = _makers.get(record.type)
+    return Run(experiment, record.run_id) if maker is None else maker(experiment, record)

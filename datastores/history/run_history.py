@@ -19,9 +19,11 @@ from datastores.history.records import (
     INTERACTIVE,
     ExperimentName,
     ExperimentRecord,
+    ExperimentRemoval,
     RunFile,
     RunId,
     RunRecord,
+    folder_in_store,
 )
 from datastores.history.showing import shown_labels, shown_metric, shown_record
 from datastores.history.status import Status, may_follow
@@ -79,6 +81,40 @@ class RunHistory:
 
         return self._write(work)
 
+    def archive_experiment(self, name: str, *, archived: bool = True) -> ExperimentRecord:
+        """Put an experiment away, or take it back; one that is away keeps its moment.
+
+        The next run that is filed under it takes it back, too.
+        """
+        wanted = ExperimentName.parse(name)
+
+        def work(connection: Connection, home: str) -> ExperimentRecord:
+            found = self._experiment(connection, home, wanted)
+            since = (found.archived or datetime.now(UTC)) if archived else None
+            rows.change_experiment(connection, home, wanted, archived=since)
+            return replace(found, archived=since)
+
+        return self._write(work)
+
+    def plan_removal(self, name: str) -> ExperimentRemoval:
+        """What `remove_experiment` would do; `RunRefused` while one of its runs has not ended."""
+        wanted = ExperimentName.parse(name)
+        return self._read(lambda connection, home: self._removal(connection, home, wanted))
+
+    def remove_experiment(self, name: str) -> ExperimentRemoval:
+        """Forget an experiment with its runs and all they logged; their files stay where they are.
+
+        `RunRefused` while one of its runs has not ended.
+        """
+        wanted = ExperimentName.parse(name)
+
+        def work(connection: Connection, home: str) -> ExperimentRemoval:
+            removal = self._removal(connection, home, wanted)
+            rows.delete_experiment(connection, home, wanted)
+            return removal
+
+        return self._write(work)
+
     # Runs.
 
     def create(self, record: RunRecord) -> RunRecord:
@@ -101,6 +137,7 @@ class RunHistory:
         tags: Mapping[str, str | None] | None = None,
         properties: Mapping[str, str | None] | None = None,
         type: str | None = None,  # noqa: A002  # Azure ML's word
+        compute_target: str | None = None,
         parent: str | None = None,
         top_level: bool = False,
         limit: int | None = None,
@@ -116,7 +153,12 @@ class RunHistory:
             for kind, labels in ((rows.TAG, tags), (rows.PROPERTY, properties))
             for name, value in (labels or {}).items()
         ]
-        for column, wanted in (("experiment", experiment), ("type", type), ("parent", parent)):
+        for column, wanted in (
+            ("experiment", experiment),
+            ("type", type),
+            ("compute_target", compute_target),
+            ("parent", parent),
+        ):
             if wanted is not None:
                 conditions.append(schema.runs.c[column] == wanted)
         if top_level:
@@ -263,11 +305,34 @@ class RunHistory:
             raise AlreadyRegistered(
                 "run", record.run_id, f'workspace "{self.workspace}"', "choose another id"
             )
-        number = _made(connection, home, record.experiment).runs + 1
+        experiment = _made(connection, home, record.experiment)
+        number = experiment.runs + 1
         numbered = _timed(replace(record, number=number))
-        rows.change_experiment(connection, home, record.experiment, runs=number)
+        # Runs below others only go on with what was begun before it was put away.
+        archived = experiment.archived if record.parent else None
+        rows.change_experiment(connection, home, record.experiment, runs=number, archived=archived)
         rows.insert_run(connection, home, numbered)
         return numbered
+
+    def _removal(
+        self, connection: Connection, home: str, name: ExperimentName
+    ) -> ExperimentRemoval:
+        self._experiment(connection, home, name)
+        runs = rows.list_runs(connection, home, [schema.runs.c.experiment == str(name)], None)
+        for run in runs:
+            if not run.is_finished:
+                raise RunRefused(
+                    run.run_id, f"is {run.status}; end it with: datastores runs cancel {run.run_id}"
+                )
+        stored = rows.stored_files(connection, home, name)
+        return ExperimentRemoval(
+            str(name),
+            tuple(str(run.run_id) for run in runs),
+            sum(files for _, _, files, _ in stored),
+            sum(size for _, _, _, size in stored),
+            tuple(f"{datastore}:{folder_in_store(run_id)}" for run_id, datastore, _, _ in stored),
+            tuple(run.folder for run in runs if run.folder and run.type != INTERACTIVE),
+        )
 
     def _change(
         self, connection: Connection, home: str, found: RunRecord, changes: Changes

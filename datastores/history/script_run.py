@@ -15,7 +15,7 @@ from datastores.history.events import EVENTS_VARIABLE, BadLine, decode
 from datastores.history.events_file import EventsFile
 from datastores.history.experiment import Experiment
 from datastores.history.metrics import gather
-from datastores.history.recorder import error_text
+from datastores.history.recorder import error_text, files_in
 from datastores.history.records import RunFile
 from datastores.history.run import Run
 from datastores.history.status import Status
@@ -130,6 +130,15 @@ class ScriptRun(Run):
             if entry.run_id == self.id:
                 properties = {**entry.properties, **properties}
         return properties
+
+    @override
+    def _expected_files(self) -> list[RunFile]:
+        """With what the script handed over, and what is in `outputs`: it is sent at the end."""
+        told = [file for one in self._told() if one.run_id == self.id for file in one.files]
+        outputs = Path("outputs")
+        written = files_in(outputs) if outputs.is_dir() and self._above is None else []
+        left = [RunFile(f"outputs/{name}", path.stat().st_size) for name, path in written]
+        return [*super()._expected_files(), *told, *left] if self._above is None else told
 
     @override
     def cancel(self) -> None:

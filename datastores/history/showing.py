@@ -32,6 +32,7 @@ def shown_record(record: RunRecord) -> RunRecord:
     return replace(
         record,
         spec=None if record.spec is None else shown_spec(record.spec),
+        environment=None if record.environment is None else shown_environment(record.environment),
         report=None if record.report is None else _redacted(record.report),
         command=tuple(redact(one) for one in record.command),
         error=_shown(record.error),
@@ -47,11 +48,17 @@ def shown_spec(wire: Mapping[str, Any]) -> dict[str, Any]:
     spec = {key: _without_leases(value) for key, value in wire.items() if key != "lease"}
     variables = spec.get("environment")
     if isinstance(variables, dict):
-        spec["environment"] = {
-            name: MASK if _SECRETIVE.search(name) and value else value
-            for name, value in variables.items()
-        }
+        spec["environment"] = _masked(variables)
     return spec
+
+
+def shown_environment(wire: Mapping[str, Any]) -> dict[str, Any]:
+    """An environment with masks for variables that are named like secrets."""
+    shown: dict[str, Any] = _redacted(wire)
+    variables = shown.get("environmentVariables")
+    if isinstance(variables, dict):
+        shown["environmentVariables"] = _masked(variables)
+    return shown
 
 
 def shown_labels(labels: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,6 +73,13 @@ def shown_metric(metric: Metric) -> Metric:
     if isinstance(metric.value, int | float) and not metric.description:
         return metric
     return replace(metric, value=_redacted(metric.value), description=redact(metric.description))
+
+
+def _masked(variables: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: MASK if _SECRETIVE.search(name) and value else value
+        for name, value in variables.items()
+    }
 
 
 def _shown(text: str | None) -> str | None:

@@ -23,7 +23,7 @@ class History:
 
 
 # The number is here and not only in the files so that opening a registry need not load Alembic.
-SHIPPED = History("datastores.registry:migrations", "0002")
+SHIPPED = History("datastores.registry:migrations", "0003")
 
 
 def bring_up_to_date(database: Database, *, create: bool, history: History = SHIPPED) -> None:

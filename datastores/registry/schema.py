@@ -130,6 +130,8 @@ experiments = Table(
     Column("tags", JSON, nullable=False),
     # How many runs there ever were: the newest run's number.
     Column("runs", Integer, nullable=False),
+    # Since when it is put away; empty while it is active.
+    Column("archived", Moment),
 )
 
 runs = Table(
@@ -169,6 +171,8 @@ runs = Table(
     Column("events_offset", BigInteger, nullable=False),
     # How many metrics there are: the newest metric's number.
     Column("metrics", Integer, nullable=False),
+    # The environment of the run's configuration, as its files spell it; masked like the spec.
+    Column("environment", JSON(none_as_null=True)),
     ForeignKeyConstraint(
         ["workspace_id", "experiment"],
         ["experiments.workspace_id", "experiments.name"],
@@ -240,4 +244,32 @@ run_files = Table(
         ["runs.workspace_id", "runs.run_id"],
         ondelete="CASCADE",
     ),
+)
+
+# Models that runs made: names for files, which are where the run left them. No foreign key to the
+# run: a model may outlive its record.
+models = Table(
+    "models",
+    metadata,
+    Column(
+        "workspace_id",
+        String(36),
+        ForeignKey("workspaces.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("name", String(255), primary_key=True),
+    # Counts the models of the name from 1.
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("created", Moment, nullable=False),
+    Column("run_id", String(255), nullable=False),
+    # Its place among the run's files, and where that is.
+    Column("path", String(1024), nullable=False),
+    Column("datastore", String(255), nullable=False),
+    Column("place", Text, nullable=False),
+    Column("description", Text),
+    Column("framework", Text),
+    Column("framework_version", Text),
+    # Text to text; tags may change and properties may not.
+    Column("tags", JSON, nullable=False),
+    Column("properties", JSON, nullable=False),
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 from datastores.catalog.workspace import Workspace
 from datastores.contract import Command, JobSpec, RowsSpec, Script, SnapshotSource, When, to_json
+from datastores.history.environments import environment_to_wire
 from datastores.history.records import ExperimentName, RunId, RunRecord, UsedReference
 from datastores.history.run_history import RunHistory
 from datastores.history.status import Status
@@ -103,6 +104,7 @@ def job_record(workspace: Workspace, identity: Identity, prepared: Prepared) -> 
         spec=json.loads(to_json(spec)),
         references=used(workspace, spec),
         parent=None if identity.parent is None else RunId.parse(identity.parent),
+        environment=environment_to_wire(prepared.configuration.environment),
     )
 
 
