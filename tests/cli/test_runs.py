@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from datastores import PythonScriptStep, RunConfiguration, Workspace
+from datastores import Experiment, PythonScriptStep, RunConfiguration, Workspace
 from datastores.submission import Pipeline, submit
 from datastores.submission.place import place_of
 from tests.cli.test_commands import Call, call
@@ -173,3 +175,39 @@ def test_a_pipeline_is_shown_with_its_steps(call: Call, workspace: Workspace) ->
     assert (logs.code, "name one of its steps: one (" in logs.err) == (2, True)
     assert [one["run_id"] for one in listed.json] == [run_id]
     assert len(everything.json) == 3
+
+
+def test_a_working_folder_goes_after_a_yes(
+    call: Call, workspace: Workspace, good: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`clean` tells what would go, keeps it after a no, and removes it with `--yes`."""
+    script = place_of(workspace, good).root / "work" / "train.py"
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
+
+    told = call("runs", "clean", good, "--dry-run")
+    planned = call("runs", "clean", good, "--dry-run", "--json").json
+    refused = call("runs", "clean", good)
+    kept = script.is_file()
+    done = call("runs", "clean", good, "--yes", "--json").json
+
+    assert told.out.splitlines()[0] == f"  goes  {planned['files'][0]}"
+    assert str(script) in planned["files"]
+    assert (refused.code != 0, kept, script.exists()) == (True, True, False)
+    assert done == {"deleted": True, "run_id": good, "files": planned["files"]}
+
+
+def test_the_source_of_a_run_comes_here(call: Call, workspace: Workspace, good: str) -> None:
+    """`snapshot` brings the ZIP of a run that has one, and says how to have one otherwise."""
+    Path("code").mkdir()
+    Path("code/a.py").write_text("a")
+    run = Experiment(workspace, "exp").start_logging(snapshot_directory="code")
+
+    brought = call("runs", "snapshot", run.id, "back", "--json").json
+    refused = call("runs", "snapshot", good)
+
+    snapshot = run.get_snapshot_id()
+    path = str(Path("back", f"{snapshot}.zip").absolute())
+    assert brought == {"run_id": run.id, "snapshot": snapshot, "path": path}
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["a.py"]
+    assert (refused.code, "source_directory_data_store" in refused.err) == (17, True)
