@@ -8,7 +8,8 @@ import os
 import select
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 MOST_CHILDREN = 4
 # How many at most, for programs whose other libraries do not bear a fork: 0 is none.
 VARIABLE = "DATASTORES_CHILDREN"
+_KILLED_SECONDS = 5.0
 
 
 def children_for(processors: int) -> int:
@@ -74,6 +76,10 @@ class Child:
         try:
             if not self._ends_within(seconds):
                 os.kill(self.pid, signal.SIGKILL)
+                # A process that the kernel holds does not end before that lets it go.
+                if not self._ends_within(_KILLED_SECONDS):
+                    log.warning("a child is held by the kernel and is left to end by itself")
+                    return
             os.waitpid(self.pid, 0)
         except (ProcessLookupError, ChildProcessError) as error:
             log.debug("somebody else waited for a child: %s", error)
@@ -97,6 +103,14 @@ def close_inherited(is_unwanted: Callable[[str], bool]) -> None:
                 os.close(int(number))
         except OSError as error:
             log.debug("descriptor %s was gone: %s", number, error.strerror)
+
+
+def keep_only(wanted: Container[int]) -> None:
+    """In a child: close every descriptor but these."""
+    for number in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208  # as above
+        if number not in wanted:
+            with suppress(OSError):  # that of the list itself
+                os.close(number)
 
 
 def _settle_in() -> None:

@@ -116,7 +116,8 @@ def _is_dead(mountpoint: str) -> bool:
     thread = threading.Thread(target=probe, name="mount-probe", daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)
-    return answer == [errno.ENOTCONN]
+    # The second: it was cut while it was asked.
+    return answer in ([errno.ENOTCONN], [errno.ECONNABORTED])
 
 
 def _plain(field: str) -> str:

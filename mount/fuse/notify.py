@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from mount.fuse.herald import Herald, hand_over
 from mount.fuse.layouts import HEADER_OUT, INVAL_ENTRY_OUT, INVAL_INODE_OUT, Notice
 
 log = logging.getLogger(__name__)
@@ -22,17 +23,20 @@ class Notifier:
 
     Notices are written by a thread of their own: the kernel waits in the write for pages that it
     is just reading from us, so a serving thread that wrote one would wait for itself for ever.
+    With a herald they are written in its process, and this one can be killed at any time.
     """
 
     def __init__(self, fd: int, nodes_of: Callable[[int], list[int]]) -> None:
         self.fd = fd
+        self.herald: Herald | None = None  # from the start on of the thread alone
         self.nodes_of = nodes_of
         self.sent = 0  # of the thread alone
         self._notices: SimpleQueue[bytes | threading.Event | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="fuse-notify", daemon=True)
 
-    def start(self) -> None:
+    def start(self, herald: Herald | None = None) -> None:
         """Begin to write."""
+        self.herald = herald
         self._thread.start()
 
     def forget_data(self, inode: int) -> None:
@@ -68,9 +72,19 @@ class Notifier:
             if isinstance(notice, threading.Event):
                 notice.set()
                 continue
-            try:
-                os.write(self.fd, notice)
-            except OSError as error:
-                if error.errno not in FINE:
-                    log.warning("the kernel refused a notice: %s", error.strerror)
+            refused = self._hand_over(notice)
+            if refused and refused not in FINE:
+                log.warning("the kernel refused a notice: %s", os.strerror(refused))
             self.sent += 1
+        if self.herald:
+            self.herald.close()
+
+    def _hand_over(self, notice: bytes) -> int:
+        if self.herald:
+            refused = self.herald.tell(notice)
+            if refused is not None:
+                return refused
+            log.warning("the process that notifies the kernel was killed; it is done here now")
+            self.herald.close()
+            self.herald = None
+        return hand_over(self.fd, notice)

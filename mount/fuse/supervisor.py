@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from mount.errors import MountError
 from mount.fs.contract import FileSystem
 from mount.fuse import device, mounts
+from mount.fuse.herald import Herald
 from mount.fuse.journal import MemoryJournal, OpenHandle
 from mount.fuse.layouts import HEADER_OUT, Notice
 from mount.fuse.mounted import Mounted, assemble
@@ -118,6 +119,8 @@ def resume(
     In a second life `recover` is called first, with the handles that the kernel still holds: the
     file system must know these, and every inode that it ever gave out, under the same numbers.
     """
+    # Before there are threads and much memory, which a fork would copy the tables of.
+    herald = _herald(line)
     journal = MemoryJournal(line.notes_fd)
     notes = journal.load()
     if line.life:
@@ -133,8 +136,16 @@ def resume(
         recover(notes.handles)
     mounted = assemble(filesystem, line.fd, line.place, agreement, options, journal, notes)
     filesystem.start(mounted.notifier)
-    mounted.notifier.start()
+    mounted.notifier.start(herald)
     return mounted
+
+
+def _herald(line: Line) -> Herald | None:
+    try:
+        return Herald.fork(line.fd)
+    except OSError as error:
+        log.warning("%s has no process of its own for notices: %s", line.place, error.strerror)
+        return None
 
 
 def _start(worker: Callable[[Line], None], line: Line) -> int:

@@ -130,10 +130,15 @@ def _has_open(pid: int, file: tuple[int, int]) -> bool:
     if pid == os.getpid():
         return False
     try:
-        for path in Path(f"/proc/{pid}/fd").iterdir():
-            status = path.stat()
-            if (status.st_dev, status.st_ino) == file:
-                return True
+        paths = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False  # it has ended, or is somebody else's
-    return False
+    return any(_is(path, file) for path in paths)
+
+
+def _is(path: Path, file: tuple[int, int]) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False  # closed meanwhile, which says nothing of the process's other files
+    return (status.st_dev, status.st_ino) == file

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -18,9 +18,8 @@ from typing_extensions import override
 from datastores.contract import LeaseSpec
 from mount.errors import DaemonUnreachable, MountError, OutputFailed
 from mount.fs.spool import Spool
-from mount.fuse import device
 from mount.host.folder import HostFolder
-from mount.host.leftovers import name_leftovers
+from mount.host.leftovers import clear_place, name_leftovers
 from mount.host.order import lease_to_json
 from mount.host.sent_error import error_of_wire
 from mount.host.status import HostStatus
@@ -71,6 +70,30 @@ class Host:
         """Believe nothing that the store said before now."""
         self._ask("POST", "/refresh", "{}")
 
+    def note_versions(self, folder: Path) -> int:
+        """Have it note what is opened from now on in this folder; the number of the section.
+
+        It goes on through the deaths of its workers. A second call begins a further section, which
+        has what is opened after it, whether that was noted before or not.
+        """
+        answer = self._ask("POST", "/note-versions", json.dumps({"folder": str(folder)}))
+        return int(answer["section"])
+
+    def versions(self, since: int) -> Iterator[tuple[str, bytes]]:
+        """What was noted from that section on, page by page, as `page_after` gives it."""
+        name, text = self.page_after(since, "")
+        while name is not None:
+            yield name, text
+            name, text = self.page_after(since, name)
+
+    def page_after(self, since: int, after: str) -> tuple[str | None, bytes]:
+        """The next page after one of this name, and its lines; no name when there is none.
+
+        A line is `["name",size,"version"]`; some may come twice.
+        """
+        answer = self._ask("POST", "/versions", json.dumps({"since": since, "after": after}))
+        return answer["page"], str(answer["text"]).encode()
+
     def release(self, bound_seconds: float) -> None:
         """Store what was written, take the mount away, end the host; twice is fine.
 
@@ -111,7 +134,7 @@ class Host:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)  # as above
         if not folder.is_taken:
-            device.repair(str(record["at"]))
+            clear_place(record)
         left = list(name_leftovers(Spool.open(Path(record["spool"]))))
         reason = f"the host died before it had stored {', '.join(left[:5])}; mount the place again"
         return {"left": left, "name": record["name"], "reason": reason}

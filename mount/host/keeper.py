@@ -17,7 +17,7 @@ from mount.fuse import device, mounts
 from mount.fuse.supervisor import Endurance, Line, supervise
 from mount.host.folder import HostFolder
 from mount.host.kept import Kept
-from mount.host.leftovers import send_leftovers
+from mount.host.leftovers import clear_place, connection_made, send_leftovers
 from mount.host.opening import options_of
 from mount.host.order import MountOrder
 from mount.host.sent_error import error_to_wire
@@ -63,6 +63,7 @@ def _supervise(order: MountOrder, folder: HostFolder, kept: Kept) -> None:
                 "spool": str(order.spool),
                 "pid": os.getpid(),
                 "connection": line.connection if line else None,
+                "made": connection_made(line.connection) if line else None,
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
             }
         )
@@ -102,6 +103,7 @@ def _own_spool(order: MountOrder) -> int:
 def _clear(order: MountOrder, folder: HostFolder) -> None:
     """Take away what dead hosts left where this one is going to be."""
     before = folder.read_record()
-    for place in {str(order.at), *([str(before["at"])] if before else [])}:
-        if device.repair(place):
-            log.warning("a dead mount at %s was cleared", place)
+    if before and clear_place(before):
+        log.warning("a dead mount at %s was cleared", before["at"])
+    if device.repair(str(order.at)):
+        log.warning("a dead mount at %s was cleared", order.at)

@@ -1,6 +1,6 @@
-"""What earlier hosts left in the spool, sent before a new mount of the same place is shown.
+"""What earlier hosts left: files in the spool, sent before a new mount is shown, and dead mounts.
 
-A child does it, because it can be killed: an upload that ends some time later could bury what the
+A child sends them, because it can be killed: an upload that ends some time later could bury what the
 new mount writes meanwhile.
 """
 
@@ -13,11 +13,13 @@ import os
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from datastores.secret import redact
 from mount.fs.recovery import Outcome, recover
 from mount.fs.spool import Spool
+from mount.fuse import device, mounts
 from mount.host.opening import open_order
 from mount.host.order import MountOrder
 from mount.leases import RenewableLease
@@ -53,6 +55,28 @@ def send_leftovers(order: MountOrder, seconds: float = SECONDS) -> Sequence[str]
 def name_leftovers(spool: Spool) -> Sequence[str]:
     """What nobody alive has in hand, in a line each."""
     return [f'"{note.key}" in {file.path}' for file, note in spool.abandoned() if note is not None]
+
+
+def clear_place(record: Mapping[str, Any]) -> bool:
+    """Take away the mount of a host whose lock is free; False if there was none.
+
+    A process of its that the kernel holds keeps the connection, and callers wait in it: they get
+    an error now.
+    """
+    place = str(record["at"])
+    line = mounts.find_mount(place)
+    made = connection_made(line.connection) if line else None
+    if line and made and (line.connection, made) == (record.get("connection"), record.get("made")):
+        mounts.abort_connection(line.connection)
+    return device.repair(place)
+
+
+def connection_made(number: int) -> int | None:
+    """When the kernel made a connection, which tells it from later ones of the same number."""
+    try:
+        return (mounts.CONNECTIONS / str(number)).stat().st_ctime_ns
+    except OSError:
+        return None  # there is no fusectl here
 
 
 def _child(order: MountOrder, spool: Spool, pipe: int) -> None:

@@ -18,6 +18,7 @@ from mount.errors import DaemonUnreachable, MountError, MountRefused
 from mount.fuse import device
 from mount.host.folder import HostFolder
 from mount.host.host import Host
+from mount.host.leftovers import clear_place
 from mount.host.order import MountOrder, order_to_json
 from mount.host.sent_error import error_of_wire
 
@@ -79,7 +80,7 @@ def repair_hosts(folder_of_all: Path) -> list[str]:
     for path in sorted(folder_of_all.iterdir()):
         folder = HostFolder(path)
         record = None if folder.is_taken else folder.read_record()
-        if record is not None and device.repair(str(record["at"])):
+        if record is not None and clear_place(record):
             repaired.append(str(record["at"]))
     return repaired
 
