@@ -67,6 +67,8 @@ def _told(one: UsedReference, versions: Mapping[str, Any]) -> UsedReference:
         return one
     if versions["known"]:
         said = {name: str(versions[name]) for name in ("files", "bytes", "digest", "list")}
+        if "how" in versions:
+            said |= {"how": versions["how"], "shared": "yes" if versions["shared"] else "no"}
     else:
         said = {"unknown": str(versions["why"])}
     return replace(one, versions={"registration": one.versions.get("registration", ""), **said})

@@ -283,6 +283,7 @@ class Agent:
         mounted, report = self._stage.mounts.get(name), self._reports[name]
         if mounted is None:
             return on.MountReleased(name)
+        self._versions.keep(name, mounted, self._settings.list_seconds)
         report.counters = dict(mounted.counters())
         # Asked before the release: it ends the mount, whoever serves it.
         report.reason = mounted.trouble() or report.reason

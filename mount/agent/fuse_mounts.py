@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -66,6 +67,8 @@ class FuseMounter:
         )
         spool = Spool.open(self.spools / wish.name)
         files = StoreFileSystem(store, self._cache, view, spool)
+        if wish.versions is not None:
+            _note_versions(files, wish.versions)
         options = MountOptions(source=wish.definition.display, read_only=view.read_only)
         made = mount(files, str(wish.at), options=options)
         made.start()
@@ -74,6 +77,15 @@ class FuseMounter:
     @cached_property
     def _cache(self) -> NodeCache:
         return open_node_cache(self.cache_at)
+
+
+def _note_versions(files: StoreFileSystem, folder: Path) -> None:
+    # Of a mount that was made before the script was started.
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        files.note_versions(folder)
+    except OSError as error:
+        log.warning("the versions that are opened are not noted: %s", error)
 
 
 def _refuse_single_file(wish: MountWish, store: Store) -> None:
@@ -118,6 +130,9 @@ class FuseMount:
             raise OutputFailed(
                 self.wish.name, f"{names} did not arrive; the bytes are in {left[0].path.parent}"
             )
+
+    def keep_versions(self, bound_seconds: float) -> None:
+        """They are in their folder already."""
 
     def counters(self) -> Mapping[str, int | float]:
         counts = asdict(self.files.counters()) | {"defects": self.mounted.figures.defects}

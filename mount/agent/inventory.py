@@ -14,10 +14,12 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from datastores.transfer.records import Record, Records
+if TYPE_CHECKING:
+    from datastores.transfer.records import Record
 
 # What is sorted in memory at once: some 20 MiB.
 _SORTED_AT_ONCE = 100_000
@@ -36,37 +38,39 @@ def write_inventory(
     records: Path, target: Path, *, sorted_at_once: int = _SORTED_AT_ONCE
 ) -> Inventory:
     """The list of what a transfer brought here, compressed at its place; memory is bounded."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_suffix(".new")
-    total, sizes = hashlib.sha256(), _Sizes()
+    from datastores.transfer.records import Records
+
     log = Records.open(records)
     try:
-        with (
-            fresh.open("wb") as file,
-            # No moment inside, so that equal lists are equal files.
-            gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as out,
-        ):
-            for line in _in_order(map(sizes.line_of, log), sorted_at_once):
-                total.update(line)
-                out.write(line)
+        return write_lines(map(_line_of, log), target, sorted_at_once=sorted_at_once)
     finally:
         log.close()
+
+
+def write_lines(
+    lines: Iterator[bytes], target: Path, *, sorted_at_once: int = _SORTED_AT_ONCE
+) -> Inventory:
+    """The same of lines in any order; one that comes again is there once."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_suffix(".new")
+    total, files, size = hashlib.sha256(), 0, 0
+    with (
+        fresh.open("wb") as file,
+        # No moment inside, so that equal lists are equal files.
+        gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as out,
+    ):
+        for line, _ in groupby(_in_order(lines, sorted_at_once)):
+            files += 1
+            size += json.loads(line)[1]
+            total.update(line)
+            out.write(line)
     fresh.replace(target)
-    return Inventory(sizes.files, sizes.bytes, f"sha256:{total.hexdigest()}")
+    return Inventory(files, size, f"sha256:{total.hexdigest()}")
 
 
-class _Sizes:
-    """Adds up what goes by."""
-
-    def __init__(self) -> None:
-        self.files = 0
-        self.bytes = 0
-
-    def line_of(self, record: Record) -> bytes:
-        self.files += 1
-        self.bytes += record.size
-        facts = (record.name, record.size, record.version)
-        return json.dumps(facts, separators=(",", ":")).encode() + b"\n"
+def _line_of(record: Record) -> bytes:
+    facts = (record.name, record.size, record.version)
+    return json.dumps(facts, separators=(",", ":")).encode() + b"\n"
 
 
 def _in_order(lines: Iterator[bytes], at_once: int) -> Iterator[bytes]:

@@ -22,6 +22,8 @@ class MountWish:
     at: Path
     is_writable: bool
     lease: LeaseSpec | None = None
+    # A folder for the versions that are opened, where somebody wants to know them.
+    versions: Path | None = None
 
 
 class Mounted(Protocol):
@@ -42,6 +44,12 @@ class Mounted(Protocol):
 
     def trouble(self) -> str | None:
         """The sentence for a credential that failed the mount's readers; None if none did."""
+
+    def keep_versions(self, bound_seconds: float) -> None:
+        """See that the wish's folder for versions has all that was opened; before the release.
+
+        `mount.fs.version_pages` reads it. `DatastoresError` or `OSError` where it cannot have it.
+        """
 
     def counters(self) -> Mapping[str, int | float]:
         """What the mount did so far, for the data report."""

@@ -49,6 +49,10 @@ class RunFolder:
         """Lists of the files that inputs were, with their versions."""
         return self.root / "logs" / "inputs"
 
+    def opened(self, index: int) -> Path:
+        """Which versions of one reference were opened through its mount, page by page."""
+        return self.root / "opened" / str(index)
+
     def transfers(self, index: int) -> Path:
         """What the transfer engine remembers of one reference; names may be any text."""
         return self.root / "transfers" / str(index)

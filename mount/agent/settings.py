@@ -41,4 +41,4 @@ class Settings:
     # How long the release of a mount may take.
     release_seconds: float = 60.0
     # How long the end of a run waits for the lists of what its inputs were.
-    list_seconds: float = 10.0
+    list_seconds: float = 30.0

@@ -126,6 +126,7 @@ class Stage:
             path,
             is_writable=isinstance(one, OutputSpec),
             lease=spec,
+            versions=self._folder.opened(self._index(name)) if isinstance(one, InputSpec) else None,
         )
         refusal: list[str] = []
 

@@ -15,6 +15,7 @@ from typing_extensions import override
 from datastores.contract import LeaseSpec
 from datastores.errors import DatastoresError
 from mount.agent.mounting import MountWish
+from mount.agent.opened_notes import fetch_notes
 from mount.daemon.bounds import ATTACH_SECONDS, LAST_SECONDS
 from mount.daemon.home import Home, default_home
 from mount.daemon.lease_source import LeaseSource
@@ -75,6 +76,11 @@ class Daemon:
     def refresh(self, at: Path) -> None:
         self._ask("POST", "/refresh", {"at": str(at)})
 
+    def versions(self, at: Path, after: str, seconds: float = ANSWER_SECONDS) -> VersionsPage:
+        """The next page of what was opened since the job of a path joined its mount."""
+        answer = self._ask("POST", "/versions", {"at": str(at), "after": after}, seconds)
+        return VersionsPage(answer["page"], answer["text"].encode(), answer["is_shared"])
+
     def upgrade(self) -> None:
         self._ask("POST", "/upgrade", {})
 
@@ -120,6 +126,18 @@ class Daemon:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionsPage:
+    """Lines as `mount.fs.versions_opened` writes them; without a name there are no more.
+
+    `is_shared` where others used the mount meanwhile, whose opens are among them.
+    """
+
+    name: str | None
+    text: bytes
+    is_shared: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Detached:
     """What became of a mount; `is_released` where nobody else uses it."""
 
@@ -156,7 +174,7 @@ class DaemonMounter:
     def mount(self, wish: MountWish) -> DaemonMount:
         order = order_of(wish, self.cache)
         self.daemon.attach(order, is_owned=True)
-        return DaemonMount(self.daemon, order.at)
+        return DaemonMount(self.daemon, order.at, wish.versions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +183,8 @@ class DaemonMount:
 
     daemon: Daemon
     at: Path
+    # Where the agent wants to have what was opened.
+    versions: Path | None = None
     _counted: dict[str, int | float] = field(default_factory=dict, compare=False, repr=False)
 
     def release(self, bound_seconds: float) -> None:
@@ -187,6 +207,19 @@ class DaemonMount:
             if host:
                 self._counted.update(host["counters"], restarts=host["restarts"])
         return dict(self._counted)
+
+    def keep_versions(self, bound_seconds: float) -> None:
+        from mount.daemon.launch import revive_daemon  # as above
+
+        if self.versions is None:
+            return
+        daemon = revive_daemon(self.daemon.home)
+
+        def page_after(name: str, seconds: float) -> tuple[str | None, bytes, bool]:
+            page = daemon.versions(self.at, name, seconds)
+            return page.name, page.text, page.is_shared
+
+        fetch_notes(page_after, self.versions, bound_seconds)
 
     def renew(self, lease: LeaseSpec) -> None:
         with contextlib.suppress(DaemonUnreachable, MountError):

@@ -20,6 +20,7 @@ from mount.daemon.lease_source import LeaseSource
 from mount.daemon.metrics import MountFigures, exposition, metrics_of
 from mount.errors import DaemonUnreachable, MountError
 from mount.fuse import device
+from mount.host.host import Host
 from mount.host.order import lease_from_json, order_from_json
 from mount.host.sent_error import error_to_wire
 from mount.host.status import HostStatus
@@ -39,7 +40,9 @@ class Desk:
         with tempfile.TemporaryDirectory(prefix="datastores-trial-") as trial:
             self._refusal = device.why_not(trial)
 
-    def answer(self, method: str, path: str, body: bytes, caller: int) -> dict[str, Any]:
+    def answer(  # noqa: C901  # one line each
+        self, method: str, path: str, body: bytes, caller: int
+    ) -> dict[str, Any]:
         """The answer to one request of the process `caller`; errors are raised."""
         match (method, path):
             case ("GET", "/health"):
@@ -58,6 +61,8 @@ class Desk:
                 self._engine.host_at(given["at"]).warm(given["patterns"])
             case ("POST", "/refresh"):
                 self._engine.host_at(_fields(body, {"at": str})["at"]).refresh()
+            case ("POST", "/versions"):
+                return self._versions(_fields(body, {"at": str, "after": str}))
             case ("POST", "/stop"):
                 keep = _fields(body, {"keep_mounts": bool})["keep_mounts"]
                 self._control("leave" if keep else "stop")
@@ -66,7 +71,7 @@ class Desk:
             case _:
                 raise UnknownVerb(
                     f'the daemon knows no "{method} {path}"; ask GET /health, /status or /metrics, '
-                    f"or POST /attach, /detach, /lease, /warm, /refresh, /stop or /upgrade"
+                    f"or POST /attach, /detach, /lease, /warm, /refresh, /versions, /stop or /upgrade"
                 )
         return {}
 
@@ -135,6 +140,15 @@ class Desk:
             "is_released": parting.is_released,
             "error": error_to_wire(parting.error) if parting.error else None,
         }
+
+    def _versions(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """A page of what was opened since the job of a path joined its mount."""
+        joined = self._engine.joined(given["at"])
+        host = Host(self._engine.host_at(given["at"]).folder)
+        page = host.page_after(joined.since, given["after"])
+        # Asked last: whoever comes later opens nothing that is in this answer.
+        is_shared = self._engine.joined(given["at"]).is_shared
+        return {"page": page[0], "text": page[1].decode(), "is_shared": is_shared}
 
     def _hosts(self) -> dict[str, HostStatus]:
         """What the hosts say of themselves, those that answer."""

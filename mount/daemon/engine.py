@@ -19,6 +19,7 @@ from datastores.errors import DatastoresError
 from mount.daemon import memory, paths
 from mount.daemon.bounds import ATTACH_SECONDS, LAST_SECONDS, RELEASE_SECONDS
 from mount.daemon.home import Home
+from mount.daemon.joined import Joined, JoinedJobs
 from mount.daemon.lease_source import LeaseSource
 from mount.daemon.memory import Memory
 from mount.daemon.processes import Watch, name_of
@@ -88,6 +89,7 @@ class Engine:
         self._strands = Strands()
         self._watch = Watch.begin()
         self._renewals = Renewals(self._renew_now)
+        self._joined = JoinedJobs(home)
         # All below: under the turn; it is also told of every change.
         self._turn = threading.Condition()
         self._state = known.state
@@ -170,6 +172,21 @@ class Engine:
         """The host behind a path."""
         with self._turn:
             return self._host(self._share_at(at))
+
+    def joined(self, at: str) -> Joined:
+        """Which part of the notes of its mount is about the job of this path."""
+        with self._turn:
+            share = self._share_at(at)
+        found = self._joined.find(share, at)
+        if found is None:
+            raise MountError(
+                f'what is opened at "{at}" is not noted; attach it as a job, to a mount that can'
+            )
+        if not found.is_whole:
+            raise MountError(
+                f'what was opened at "{at}" is not all noted: its host was replaced; run again for it'
+            )
+        return found
 
     def mounts(self) -> list[dict[str, Any]]:
         """What is mounted, without asking the hosts."""
@@ -321,6 +338,7 @@ class Engine:
             if host is None:
                 # What a killed daemon began, or what does not answer, is in the way.
                 Host(folder).release(0)
+                self._forget_jobs(share)
                 label_spool(order, self._sources.get(share))
                 host = start_host(self._with_lease(share, order), folder)
             self._watch_host(share, host)
@@ -332,6 +350,13 @@ class Engine:
                 self._errors.pop(reason, None)
             return
         self._tell(HostStarted(share))
+
+    def _forget_jobs(self, share: str) -> None:
+        """What an earlier mount noted is nobody's, unless its users are still here."""
+        with self._turn:
+            mount = self._state.mounts.get(share)
+        if mount is None or not mount.losses:
+            self._joined.forget(share)
 
     def _with_lease(self, share: str, order: MountOrder) -> MountOrder:
         """After a restart of the daemon no lease is known: its source is asked again."""
@@ -369,6 +394,7 @@ class Engine:
         except DatastoresError as failed:
             log.warning("%s", failed)
             error = failed
+        self._joined.forget(share)
         with suppress(OSError):
             self.home.mountpoint(share).rmdir()
         with self._turn:
@@ -384,6 +410,7 @@ class Engine:
             log.warning("%s is still shown elsewhere: %s", share, error)
 
     def _link(self, at: str, share: str) -> None:
+        self._join(at, share)
         try:
             paths.link(Path(at), self.home.mountpoint(share))
         except DatastoresError as error:
@@ -395,12 +422,21 @@ class Engine:
             return
         self._tell(Linked(at))
 
+    def _join(self, at: str, share: str) -> None:
+        """Before the path is shown, so that nothing is opened there that is not noted."""
+        with self._turn:
+            held, order = self._state.references.get(at), self._orders.get(share)
+            owners = {one.owner for one in self._state.references.values() if one.share == share}
+        if held is not None and order is not None and order.read_only:
+            self._joined.join(share, at, held.owner, others=owners != {held.owner})
+
     def _unlink(self, at: str, share: str) -> None:
         try:
             paths.unlink(Path(at), self.home.mountpoint(share))
         except (DatastoresError, OSError) as error:
             # The host goes all the same, and whoever looks at the path then sees a dead mount.
             log.warning("%s still shows its mount: %s", at, error)
+        self._joined.leave(share, at)
         self._tell(Unlinked(at))
 
     def _answer_attach(self, at: str, owner: str | None, error: DatastoresError | None) -> None:

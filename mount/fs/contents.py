@@ -32,6 +32,8 @@ from mount.fs.view import MountView
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from mount.fs.versions_opened import VersionsOpened
+
 log = logging.getLogger(__name__)
 
 # Key and version. A plain tuple: a dataclass is hashed and compared in 1.5 us, this in 0.1.
@@ -51,6 +53,7 @@ class Content:
         "is_broken",
         "key",
         "memory",
+        "noted",
         "reader",
         "since",
         "size",
@@ -73,6 +76,8 @@ class Content:
         self.since = time.monotonic()
         # Of the cached file when it was found: somebody may meddle with it later.
         self.stamp: tuple[int, int] | None = None
+        # Whoever has noted that it was opened; under the file system's lock.
+        self.noted: VersionsOpened | None = None
         # Under the shelf's lock.
         self.users = 0
 

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from datastores.keys import basename, parent
@@ -27,6 +28,7 @@ from mount.fs.opening import Opening
 from mount.fs.spool import Spool
 from mount.fs.tree import Tree
 from mount.fs.upload import Uploads
+from mount.fs.versions_opened import VersionsOpened
 from mount.fs.view import MountView
 
 if TYPE_CHECKING:
@@ -82,6 +84,19 @@ class StoreFileSystem:
                 dirty_bytes=sum(draft.dirty_bytes for draft in drafts),
             )
 
+    def note_versions(self, folder: Path) -> int:
+        """Note in this folder what is opened for reading from now on, as the section of this number.
+
+        `mount.fs.version_pages` reads it, at any time and from any process. `OSError` where nothing
+        can be noted.
+        """
+        fresh = VersionsOpened.begin(folder, self._view.place, self._crew.submit)
+        with self._tree.lock:
+            before, self._opening.versions = self._opening.versions, fresh
+        if before is not None:
+            before.close()
+        return fresh.section
+
     def refresh(self) -> None:
         """Believe nothing the store said before now."""
         self._contents.let_go_of_kept()
@@ -129,6 +144,10 @@ class StoreFileSystem:
         for node in dirty:
             self._drafts.abandon(node)
         self._contents.stop()
+        with self._tree.lock:
+            versions = self._opening.versions
+            if versions is not None:
+                versions.close()
         self._notices.stop(max(0.0, deadline - time.monotonic()))
         self._crew.shutdown(wait=time.monotonic() < deadline, cancel_futures=True)
 

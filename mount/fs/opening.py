@@ -15,6 +15,7 @@ from mount.fs.facts import ABSENT, Fact, fact_of
 from mount.fs.handles import FileHandle, Handles
 from mount.fs.inodes import Node
 from mount.fs.tree import Tree, refusal, refuse_long_name
+from mount.fs.versions_opened import VersionsOpened
 
 ATTEMPTS = 5
 
@@ -30,6 +31,7 @@ class Opening:
         # Under the tree's lock.
         self.opens = 0
         self.backed_opens = 0
+        self.versions: VersionsOpened | None = None
 
     def open(
         self, inode: int, access: Access, *, truncate: bool, append: bool, wait: bool
@@ -260,6 +262,9 @@ class Opening:
         return self._add_handle(node, access, draft, append=append)
 
     def _add_reader(self, node: Node, content: Content) -> Opened:
+        versions = self.versions
+        if versions is not None and content.noted is not versions:
+            versions.note(content)
         handle = FileHandle(node, Access.READ, append=False)
         handle.content = content
         keep = content.version is not None and node.kernel_version == content.version

@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any, Protocol
@@ -38,6 +39,10 @@ class Desk(Protocol):
     def warm(self, patterns: tuple[str, ...]) -> None: ...
 
     def refresh(self) -> None: ...
+
+    def note_versions(self, folder: str) -> dict[str, Any]: ...
+
+    def versions(self, since: int, after: str) -> dict[str, Any]: ...
 
     def release(self, bound_seconds: float) -> dict[str, Any]: ...
 
@@ -127,12 +132,17 @@ class _Handler(BaseHTTPRequestHandler):
                 desk.warm(_field(body, "patterns", tuple[str, ...]))
             case ("POST", "/refresh"):
                 desk.refresh()
+            case ("POST", "/note-versions"):
+                return desk.note_versions(_field(body, "folder", str))
+            case ("POST", "/versions"):
+                given = _fields(body, {"since": int, "after": str})
+                return desk.versions(given["since"], given["after"])
             case ("POST", "/release"):
                 return desk.release(_field(body, "bound_seconds", float))
             case _:
                 raise _UnknownVerb(
                     f'the host knows no "{self.command} {self.path}"; ask GET /status, or POST'
-                    " /lease, /warm, /refresh or /release"
+                    " /lease, /warm, /refresh, /note-versions, /versions or /release"
                 )
         return {}
 
@@ -166,13 +176,19 @@ class _UnknownVerb(MountError):
 
 def _field(body: bytes, name: str, hint: Any) -> Any:
     """The one field of a request."""
+    return _fields(body, {name: hint})[name]
+
+
+def _fields(body: bytes, hints: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request, exactly these."""
+    names = " and ".join(f'"{name}"' for name in hints)
     try:
         raw = json.loads(body)
     except ValueError:
-        raise WireError(f'the request is not JSON; send {{"{name}": ...}}') from None
-    if not isinstance(raw, dict) or set(raw) != {name}:
-        raise WireError(f'the request does not have exactly the field "{name}"; send only that')
+        raise WireError(f"the request is not JSON; send an object with {names}") from None
+    if not isinstance(raw, dict) or set(raw) != set(hints):
+        raise WireError(f"the request does not have exactly the field {names}; send only that")
     try:
-        return decode(hint, raw[name], name)
+        return {name: decode(hint, raw[name], name) for name, hint in hints.items()}
     except Misfit as error:
         raise error.about("the request") from None

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from datastores.contract import LeaseSpec
@@ -16,7 +17,9 @@ from datastores.keys import join
 from datastores.secret import redact
 from mount.cache import NodeCache
 from mount.cache.warm import WarmProgress, warm
+from mount.errors import MountError
 from mount.fs.revival import RevivableFileSystem
+from mount.fs.version_pages import add_gap, page_after
 from mount.fuse import device, mounts
 from mount.fuse.mounted import Mounted
 from mount.fuse.supervisor import Line
@@ -126,6 +129,28 @@ class Duty:
 
     def refresh(self) -> None:
         self._files.refresh()
+
+    def note_versions(self, folder: str) -> dict[str, Any]:
+        """Note what is opened from now on in this folder, the workers after this one too."""
+        try:
+            if self._kept.has_lost_versions:
+                add_gap(Path(folder))
+            section = self._files.note_versions(Path(folder))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise MountError(
+                f'nothing can be noted in "{folder}" ({reason}); name another folder'
+            ) from error
+        self._kept.keep_versions(Path(folder))
+        return {"section": section}
+
+    def versions(self, since: int, after: str) -> dict[str, Any]:
+        """The next page of what was noted since a section, after the page of that name."""
+        folder = self._kept.versions()
+        if folder is None:
+            raise MountError("nothing is noted here; ask for it with POST /note-versions first")
+        page = page_after(folder, since, after)
+        return {"page": page[0], "text": page[1].decode()} if page else {"page": None, "text": ""}
 
     def release(self, bound_seconds: float) -> dict[str, Any]:
         """Store, unmount, and name what is not stored, all within the bound."""

@@ -66,12 +66,25 @@ def _begin(order: MountOrder, line: Line, kept: Kept) -> Duty:
     chronicle = Chronicle.open(kept.chronicle_fd, kept.lookups_fd)
     files = RevivableFileSystem(store, cache, view_of(order), spool, chronicle)
     files.keep_counters(kept.counters_fd)
+    _note_versions(files, kept)
 
     def recover(handles: Sequence[OpenHandle]) -> None:
         files.revive([_held(one) for one in handles])
 
     mounted = resume(files, line, options=options_of(order), recover=recover)
     return Duty(order, line, kept, lease, store, cache, files, mounted)
+
+
+def _note_versions(files: RevivableFileSystem, kept: Kept) -> None:
+    folder = kept.versions()
+    if folder is None:
+        return
+    try:
+        files.note_versions(folder)
+    except OSError as error:
+        # The mount is worth more than the notes; whoever asks for them hears that there are none.
+        log.warning("the versions that are opened are not noted any more: %s", error)
+        kept.lose_versions()
 
 
 def _held(one: OpenHandle) -> Held:

@@ -70,18 +70,33 @@ def test_the_list_outlives_the_node(bench: Bench) -> None:
     assert list(run.input_versions("train")) == wanted
 
 
+def test_a_record_holds_what_was_opened_through_a_mount(bench: Bench) -> None:
+    """What the script opened is in the record as if it were downloaded, with the word for it."""
+    bench.store({"train/a.txt": b"alpha", "train/b.txt": b"beta"})
+    wanted = [one for one in _versions(bench, "train") if one.name == "b.txt"]
+    reads = "import os; open(os.environ['AZUREML_DATAREFERENCE_seen'] + '/b.txt').read()"
+
+    run = _submitted(bench, reads, bench.images.path("train", "seen").as_mount())
+
+    (used,) = run.get_details()["inputDatasets"]
+    said = {name: used["versions"][name] for name in ("files", "bytes", "how", "shared")}
+    assert said == {"files": "1", "bytes": "4", "how": "opened", "shared": "no"}
+    assert list(run.input_versions("seen")) == wanted
+    shown = CliRunner().invoke(cli, ["runs", "show", run.id, "--workspace", bench.workspace.name])
+    assert "over 1 version that were opened" not in shown.output
+    assert "over 1 version, opened through the mount" in shown.output
+
+
 def test_what_is_not_known_is_said(bench: Bench) -> None:
-    """A mount, an output, an unknown name: a sentence for each, and no made-up list."""
+    """An output, an unknown name: a sentence for each, and no made-up list."""
     bench.store({"train/a.txt": b"alpha"})
     run = _submitted(
         bench,
         "open('made', 'w').close()",
-        bench.images.path("train", "seen").as_mount(),
+        bench.images.path("train", "seen").as_download(),
         bench.images.path("kept", "kept").as_upload("made"),
     )
 
-    with pytest.raises(Unsupported, match="a mount does not tell which versions were opened"):
-        run.input_versions("seen")
     with pytest.raises(Unsupported, match="its manifest lists what was written"):
         run.input_versions("kept")
     with pytest.raises(NotRegistered, match='registered: "seen", "kept"'):

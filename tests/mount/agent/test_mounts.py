@@ -67,6 +67,9 @@ class LinkMount:
     def trouble(self) -> str | None:
         return self.mounter.troubles.get(self.wish.name)
 
+    def keep_versions(self, bound_seconds: float) -> None:
+        """A link notes nothing."""
+
     def counters(self) -> Mapping[str, int]:
         return {"reads": 7}
 
