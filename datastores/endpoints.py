@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import urllib.parse
-from dataclasses import dataclass
 
 from datastores.errors import DefinitionRejected
+from datastores.value import Value
 
 PUBLIC_SUFFIX = "core.windows.net"
 PUBLIC_AUTHORITY = "https://login.microsoftonline.com"
 
 
-@dataclass(frozen=True, slots=True)
-class AccountUrl:
+class AccountUrl(Value):
     """The address of one service of one account."""
 
     url: str

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from datastores.errors import DatastoresError
 from datastores.secret import redact
+from datastores.value import Value
 
 USAGE = 2
 INTERRUPTED = 130
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Value):
     """What a person or a program is told about one error; never a secret."""
 
     error: str

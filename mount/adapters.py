@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from datastores.value import Value
 from mount.errors import MountRefused
 from mount.fs.contract import FileSystem
 from mount.fuse import device
@@ -62,8 +62,7 @@ class _Mount(Protocol):
     ) -> Mounted: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Adapter:
+class Adapter(Value):
     """One way: `why_not` is the reason why this host does not have it, for a given folder."""
 
     name: str

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datastores.errors import ConfigRejected
+from datastores.value import Value
 
 # Azure ML's order, outermost loop first: a parent's `.azureml/config.json` beats `./config.json`.
 SUBFOLDERS = (".azureml", "aml_config", "")
@@ -22,8 +22,7 @@ _SCOPE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class WorkspaceConfig:
+class WorkspaceConfig(Value):
     """Which workspace, and where its registry is when that is not this machine's own folder."""
 
     workspace_name: str

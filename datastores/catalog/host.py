@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from datastores.definitions import BlobContainer, DataLakeGen2, FileShare
 from datastores.errors import NotFound
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from datastores.definitions import Definition
@@ -20,8 +20,7 @@ _SECONDS = 5.0
 _GATE = {401, 403, 407}
 
 
-@dataclass(frozen=True, slots=True)
-class Stranger:
+class Stranger(Value):
     """A host that did not answer as Azure storage does; `is_certain` unless it may be a gate."""
 
     error: NotFound

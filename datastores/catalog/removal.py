@@ -11,11 +11,11 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from datastores.catalog.home import DATA_FOLDERS, REGISTRY_FILE, VAULT_KEY_FILE
 from datastores.errors import ConfigRejected, DefinitionRejected, quoted
+from datastores.value import Value
 
 _REGISTRY = tuple(REGISTRY_FILE + suffix for suffix in ("", "-wal", "-shm", "-journal"))
 _RUNS, _CACHE = "runs", "cache"
@@ -27,8 +27,7 @@ _VERSION, _LEDGER, _FETCHING = "v[0-9]*", "usage", "fetching"
 _CACHED = {_LEDGER, "evicting", "beginning", "incoming", "files", "partial"}
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(Value):
     """What is to go, and what stays although it is the workspace's."""
 
     folder: Path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 from datastores.cli.options import complete_datastore, find_workspace
 from datastores.errors import Unsupported
 from datastores.keys import parent, parse_place
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from datastores.catalog.file_datastores import FileDatastore
@@ -25,8 +25,7 @@ SEE = 'see what is there with "datastores ls NAME:"'
 _URI = re.compile(r"datastore://(?P<name>[^/]+)/?(?P<path>.*)\Z", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class StorePlace:
+class StorePlace(Value):
     """A place in a datastore; `is_folder` where it was written with a slash at its end."""
 
     datastore: str
@@ -37,8 +36,7 @@ class StorePlace:
         return f"{self.datastore}:{self.place}"
 
 
-@dataclass(frozen=True, slots=True)
-class LocalPlace:
+class LocalPlace(Value):
     """A path of this machine; `is_folder` where it was written with a slash at its end."""
 
     path: Path

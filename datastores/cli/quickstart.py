@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import click
 
 from datastores.cli.options import json_option, print_json
 from datastores.errors import ConfigRejected
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from datastores.catalog.file_datastores import FileDatastore
@@ -55,8 +56,7 @@ def quickstart_command(keep: Path | None, as_json: bool) -> int:
     return record.exit_code or 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Tour:
+class _Tour(Value):
     """One walk through everything, with words for a beginner."""
 
     folder: Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from datastores.cli.options import (
 )
 from datastores.cli.places import LocalPlace, parse
 from datastores.errors import DefinitionRejected
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from datastores.runs import RunConfiguration
@@ -44,8 +45,7 @@ limit passed, 130 canceled, 137 the agent was killed; before the start those of 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class NamedPlace:
+class NamedPlace(Value):
     """What a person wrote for an input or output."""
 
     name: str

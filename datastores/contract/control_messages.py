@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 from datastores.contract.decoding import Misfit, decode, encode, load
 from datastores.contract.leases import LeaseSpec
+from datastores.value import Value, field
 
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class NewLeases:
+class NewLeases(Value):
     """Fresh credentials by the name of their reference, and for the snapshot of the source."""
 
     kind: ClassVar[str] = "leases"
@@ -23,15 +22,13 @@ class NewLeases:
     source: LeaseSpec | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CancelRun:
+class CancelRun(Value):
     """End the run as SIGINT does; the second one kills the script."""
 
     kind: ClassVar[str] = "cancel"
 
 
-@dataclass(frozen=True, slots=True)
-class AskStatus:
+class AskStatus(Value):
     """Only the answer is wanted."""
 
     kind: ClassVar[str] = "status"
@@ -40,8 +37,7 @@ class AskStatus:
 Request: TypeAlias = NewLeases | CancelRun | AskStatus
 
 
-@dataclass(frozen=True, slots=True)
-class ReferenceStatus:
+class ReferenceStatus(Value):
     """Where one input or output stands."""
 
     name: str
@@ -56,8 +52,7 @@ class ReferenceStatus:
     lease_expires_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunStatus:
+class RunStatus(Value):
     """Where a run stands."""
 
     run_id: str
@@ -71,8 +66,7 @@ class RunStatus:
     references: tuple[ReferenceStatus, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Value):
     """Where the run stands now, and why the request was refused, if it was."""
 
     status: RunStatus | None = None

@@ -6,17 +6,16 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from datastores.errors import ConfigRejected, DefinitionRejected
+from datastores.value import Value
 
 # The first of them that is there counts, as in Azure ML.
 FILES = (".amlignore", ".gitignore")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Value):
     """One line: what it fits, and whether that stays at home or comes along after all."""
 
     pattern: re.Pattern[str]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 from datastores.contract.leases import LeaseSpec
 from datastores.definitions import Definition
 from datastores.keys import is_below, parent
+from datastores.value import Value, field
 
 
 class InputMode(enum.Enum):
@@ -34,8 +34,7 @@ class When(enum.Enum):
     ALWAYS = "always"
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(Value):
     """A Python file of the source folder; `$AZUREML_DATAREFERENCE_x` in arguments is replaced."""
 
     kind: ClassVar[str] = "script"
@@ -45,8 +44,7 @@ class Script:
     interpreter: str = "python"
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Value):
     """Any program: a list of arguments, or one text for the shell."""
 
     kind: ClassVar[str] = "command"
@@ -55,8 +53,7 @@ class Command:
     shell: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FolderSource:
+class FolderSource(Value):
     """A folder that the node can see; its files are copied into the working folder."""
 
     kind: ClassVar[str] = "folder"
@@ -64,19 +61,17 @@ class FolderSource:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotSource:
+class SnapshotSource(Value):
     """A copy of the source folder in a datastore, fetched into the working folder."""
 
     kind: ClassVar[str] = "snapshot"
 
     definition: Definition
     place: str
-    lease: LeaseSpec | None = field(default=None, repr=False)
+    lease: LeaseSpec | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InputSpec:
+class InputSpec(Value):
     """Files the script reads. The path is that of the folder, or of the file."""
 
     name: str
@@ -85,11 +80,10 @@ class InputSpec:
     place: str = ""
     path_on_compute: str | None = None
     overwrite: bool = False
-    lease: LeaseSpec | None = field(default=None, repr=False)
+    lease: LeaseSpec | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OutputSpec:
+class OutputSpec(Value):
     """Files the script writes.
 
     The contents of a folder go below `place`; a single file goes there under its own name.
@@ -103,7 +97,7 @@ class OutputSpec:
     path_on_compute: str | None = None
     overwrite: bool = False
     when: When = When.ALWAYS
-    lease: LeaseSpec | None = field(default=None, repr=False)
+    lease: LeaseSpec | None = None
     manifest: str | None = None
 
     @property
@@ -121,8 +115,7 @@ class OutputSpec:
 Scalar: TypeAlias = str | int | float | bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class QuerySpec:
+class QuerySpec(Value):
     """Exactly one of a table, a query and a stored procedure; parameters by name or by position."""
 
     table: str | None = None
@@ -137,8 +130,7 @@ def folder_name(name: str) -> str:
     return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
 
 
-@dataclass(frozen=True, slots=True)
-class RowsSpec:
+class RowsSpec(Value):
     """Rows of a database, which the script reads as a folder of Parquet files."""
 
     name: str
@@ -146,7 +138,7 @@ class RowsSpec:
     query: QuerySpec
     path_on_compute: str | None = None
     overwrite: bool = False
-    lease: LeaseSpec | None = field(default=None, repr=False)
+    lease: LeaseSpec | None = None
 
     @property
     def place(self) -> str:
@@ -154,8 +146,7 @@ class RowsSpec:
         return folder_name(self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Value):
     """Bounds in seconds.
 
     A cloud takes a machine back 30 s after its notice (Azure spot, Kubernetes): a third is the
@@ -172,8 +163,7 @@ Source: TypeAlias = FolderSource | SnapshotSource
 Reference: TypeAlias = InputSpec | RowsSpec | OutputSpec
 
 
-@dataclass(frozen=True, slots=True)
-class JobSpec:
+class JobSpec(Value):
     """One run on one node. Printing it shows no lease; names of references are unique."""
 
     run_id: str

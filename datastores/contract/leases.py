@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from datastores.credentials.kinds import AccountKey, Credential, seal, unseal
 from datastores.errors import DefinitionRejected, WireError
 from datastores.secret import Secret
+from datastores.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseSpec:
+class LeaseSpec(Value):
     """What opens one place for one job; both moments are None where nobody knows an end."""
 
     credential: Credential

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
@@ -25,6 +24,7 @@ from datastores.credentials.kinds import (
 from datastores.credentials.tokens import audience, bearer, token_credential
 from datastores.errors import CredentialExpired, CredentialRefused
 from datastores.secret import Secret
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from azure.core.credentials import (
@@ -131,8 +131,7 @@ class _AsyncTokens:
         raise TypeError(_NO_PICKLE)
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseLogin:
+class DatabaseLogin(Value):
     """How to log in to a database: with a password, or with a token asked for at each connect."""
 
     username: str | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from datastores.credentials.kinds import (
@@ -15,6 +14,7 @@ from datastores.credentials.kinds import (
     ServicePrincipal,
     WorkloadIdentity,
 )
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -28,8 +28,7 @@ _PROCESS_SECONDS = 15
 _WORKLOAD_VARIABLES = ("AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_ID", "AZURE_TENANT_ID")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Value):
     """One identity: its name for people, what to do when it fails, and how to open it.
 
     Opening raises `CredentialUnavailableError` when the identity is absent, and `ValueError` when

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from datastores.errors import WireError
 from datastores.secret import Secret
+from datastores.value import Value
 
 _kinds: dict[str, type[Credential]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(Value):
     """A proof of some kind; fields of type `Secret` go to the vault, the others to the record."""
 
     kind: ClassVar[str]
@@ -23,7 +22,6 @@ class Credential:
         _kinds[cls.kind] = cls
 
 
-@dataclass(frozen=True, slots=True)
 class AccountKey(Credential):
     """The key of a storage account: everything is allowed, so it stays at home."""
 
@@ -32,7 +30,6 @@ class AccountKey(Credential):
     key: Secret
 
 
-@dataclass(frozen=True, slots=True)
 class Sas(Credential):
     """A shared access signature, stored without its leading question mark."""
 
@@ -41,7 +38,6 @@ class Sas(Credential):
     token: Secret
 
 
-@dataclass(frozen=True, slots=True)
 class ServicePrincipal(Credential):
     """An application of Microsoft Entra with a secret."""
 
@@ -54,7 +50,6 @@ class ServicePrincipal(Credential):
     resource_url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class ManagedIdentity(Credential):
     """The identity Azure gave to the machine; `client_id` picks one of several."""
 
@@ -63,7 +58,6 @@ class ManagedIdentity(Credential):
     client_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class WorkloadIdentity(Credential):
     """A federated token in a file, as Kubernetes gives it to a pod."""
 
@@ -74,28 +68,24 @@ class WorkloadIdentity(Credential):
     token_file: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class DeveloperLogin(Credential):
     """Whoever is logged in on this machine with Azure's tools."""
 
     kind: ClassVar[str] = "DeveloperLogin"
 
 
-@dataclass(frozen=True, slots=True)
 class Identity(Credential):
     """No credential was registered: workload identity, managed identity or login, as found."""
 
     kind: ClassVar[str] = "Identity"
 
 
-@dataclass(frozen=True, slots=True)
 class Anonymous(Credential):
     """None: public containers, local folders."""
 
     kind: ClassVar[str] = "Anonymous"
 
 
-@dataclass(frozen=True, slots=True)
 class Login(Credential):
     """A user and a password of a database."""
 
@@ -105,7 +95,6 @@ class Login(Credential):
     password: Secret
 
 
-@dataclass(frozen=True, slots=True)
 class Kerberos(Credential):
     """A keytab (base64) or a password for a Kerberos principal; exactly one."""
 
@@ -115,7 +104,6 @@ class Kerberos(Credential):
     password: Secret | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class StorageOptions(Credential):
     """Keyword arguments for fsspec as one JSON object; any of them may be a secret."""
 
@@ -124,7 +112,6 @@ class StorageOptions(Credential):
     options: Secret
 
 
-@dataclass(frozen=True, slots=True)
 class Token(Credential):
     """A bearer token that somebody else obtained, good until a known moment.
 

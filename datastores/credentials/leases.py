@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ from datastores.definitions import (
 from datastores.errors import CredentialExpired, DefinitionRejected, PermissionDenied
 from datastores.keys import parse_place
 from datastores.secret import Secret
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
@@ -71,8 +71,7 @@ class Access(enum.Enum):
     READ_WRITE = "read and write"
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Value):
     """A credential for a job, what it is good for, and when to ask for the next.
 
     `expires_at` and `renew_at` are None when the credential has no end that anybody knows. `note`
@@ -88,8 +87,7 @@ class Lease:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
+class _Wish(Value):
     """What a job asks for."""
 
     prefix: str

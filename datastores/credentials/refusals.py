@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from datastores.credentials.identities import Candidate
 from datastores.errors import (
@@ -15,6 +14,7 @@ from datastores.errors import (
     Unavailable,
 )
 from datastores.secret import redact
+from datastores.value import Value
 
 # Entra's numbers for "this was good once": secret, refresh token, sign-in session, assertion.
 _EXPIRED = re.compile(r"AADSTS(?:7000222|700082|70043|50173|700024|50089)\b")
@@ -26,8 +26,7 @@ _TRAILER = re.compile(
 _LONGEST_GIST = 240
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
+class Tried(Value):
     """An identity that gave no token, and the reason."""
 
     candidate: Candidate

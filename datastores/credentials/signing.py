@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from datastores.credentials.service_sas import service_sas
 from datastores.definitions import BlobContainer, DataLakeGen2, FileShare
 from datastores.errors import CredentialRefused, DatastoresError, PermissionDenied, Unavailable
 from datastores.secret import Secret, masked, redact
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError
@@ -30,8 +30,7 @@ class Extent(enum.Enum):
     FILE = "one file"
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Value):
     """What a signature shall allow, where, and from when to when."""
 
     definition: BlobContainer | DataLakeGen2 | FileShare

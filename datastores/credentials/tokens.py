@@ -9,7 +9,6 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -19,6 +18,7 @@ from datastores.credentials.kinds import Credential, ServicePrincipal, Token
 from datastores.credentials.refusals import NoToken, Tried, refusal
 from datastores.errors import CredentialExpired, Unavailable
 from datastores.secret import Secret, masked
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential
@@ -150,14 +150,12 @@ class _StoreTokens:
     ) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Ask:
+class _Ask(Value):
     scopes: tuple[str, ...]
     tenant_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(Value):
     token: Secret
     expires_on: int
     renew_at: float

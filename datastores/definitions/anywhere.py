@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import urllib.parse
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import ClassVar
 
@@ -11,7 +10,6 @@ from datastores.definitions.definition import Definition
 from datastores.errors import DefinitionRejected
 
 
-@dataclass(frozen=True, slots=True)
 class FsspecUrl(Definition):
     """A URL for fsspec; its storage options all live in the vault, since any may be a secret."""
 
@@ -36,7 +34,6 @@ class FsspecUrl(Definition):
         return self.url
 
 
-@dataclass(frozen=True, slots=True)
 class LocalFolder(Definition):
     """A folder of this machine, or of a file system that every node mounts at the same path."""
 

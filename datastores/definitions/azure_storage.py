@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import ClassVar
 
 from datastores.definitions.definition import Definition
@@ -16,7 +15,6 @@ _ACCOUNT = re.compile(r"[a-z0-9-]{1,63}\Z")
 _CONTAINER = re.compile(r"[a-z0-9$][a-z0-9_-]{0,62}\Z")
 
 
-@dataclass(frozen=True, slots=True)
 class _AccountPlace(Definition):
     """A container-like thing in an account; subclasses say which service keeps it."""
 
@@ -54,7 +52,6 @@ class _AccountPlace(Definition):
         return f"{self.account_url.url}/{self.container}"
 
 
-@dataclass(frozen=True, slots=True)
 class BlobContainer(_AccountPlace):
     """A container of blobs."""
 
@@ -65,7 +62,6 @@ class BlobContainer(_AccountPlace):
     blob_cache_timeout_seconds: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class DataLakeGen2(_AccountPlace):
     """A file system of an account with hierarchical names, reached through its blob endpoint."""
 
@@ -74,7 +70,6 @@ class DataLakeGen2(_AccountPlace):
     noun: ClassVar[str] = "filesystem"
 
 
-@dataclass(frozen=True, slots=True)
 class FileShare(_AccountPlace):
     """An SMB/REST file share."""
 

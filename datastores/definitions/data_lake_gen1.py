@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import urllib.parse
-from dataclasses import dataclass
 from typing import ClassVar
 
 from datastores.definitions.definition import Definition
@@ -12,7 +11,6 @@ from datastores.errors import DefinitionRejected
 RETIRED_SUFFIX = "azuredatalakestore.net"
 
 
-@dataclass(frozen=True, slots=True)
 class DataLakeGen1(Definition):
     """A Gen1 store: `store` is the account's name, or the whole address of a server."""
 

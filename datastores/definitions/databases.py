@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from datastores.definitions.definition import Definition
 from datastores.errors import DefinitionRejected
 
 
-@dataclass(frozen=True, slots=True)
 class _Database(Definition):
     """A database on a server; `server` is a short name to which the service's suffix is added,
     a whole host name, or `host:port`.
@@ -51,7 +49,6 @@ class _Database(Definition):
         return f"{self.host}:{self.tcp_port}/{self.database}"
 
 
-@dataclass(frozen=True, slots=True)
 class SqlDatabase(_Database):
     """An Azure SQL or SQL Server database."""
 
@@ -63,7 +60,6 @@ class SqlDatabase(_Database):
     resource_group: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class PostgreSql(_Database):
     """A PostgreSQL database."""
 
@@ -72,7 +68,6 @@ class PostgreSql(_Database):
     default_port: ClassVar[int] = 5432
 
 
-@dataclass(frozen=True, slots=True)
 class MySql(_Database):
     """A MySQL database."""
 

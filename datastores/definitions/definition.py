@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from datastores.errors import WireError
 from datastores.names import DatastoreName
+from datastores.value import Value
 
 _kinds: dict[str, type[Definition]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(Value):
     """A named place that can be opened with a credential; subclasses say where it is."""
 
     # The `dataStoreType` of Azure ML's service, so stored records and its clients agree.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from datastores.definitions.definition import Definition
 from datastores.errors import DefinitionRejected
 
 
-@dataclass(frozen=True, slots=True)
 class Dbfs(Definition):
     """The Databricks file system, which exists only on a Databricks node, at `/dbfs`."""
 
@@ -21,7 +19,6 @@ class Dbfs(Definition):
         return "dbfs:/"
 
 
-@dataclass(frozen=True, slots=True)
 class Hdfs(Definition):
     """A Hadoop file system behind Kerberos."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypedDict
 
 from datastores.history.metrics import Metric
 from datastores.history.records import RunFile, RunRecord, UsedReference
 from datastores.history.status import Status
+from datastores.value import Value, field
 
 
 class Changes(TypedDict, total=False):
@@ -32,8 +32,7 @@ class Changes(TypedDict, total=False):
     error: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Value):
     """What is said about a run at one moment: some of these things."""
 
     run_id: str

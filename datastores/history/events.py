@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from datastores.history.records import INTERACTIVE, ExperimentName, RunFile, Run
 from datastores.history.showing import stored_text
 from datastores.history.status import Status
 from datastores.keys import parse_place
+from datastores.value import Value
 
 T = TypeVar("T")
 
@@ -118,8 +118,7 @@ def _file_wire(file: RunFile) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Fields:
+class _Fields(Value):
     """An object of JSON, read field by field; a wrong type is a `ValueError` naming the field."""
 
     wire: Mapping[str, Any]

@@ -11,7 +11,6 @@ import shutil
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +19,7 @@ from datastores.history.entries import Entry
 from datastores.history.events import VERSION, encode
 from datastores.history.records import RunFile
 from datastores.keys import local_target
+from datastores.value import Value
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,7 @@ _PASSING = {
 SPILLED = "spilled"
 
 
-@dataclass(frozen=True, slots=True)
-class EventsFile:
+class EventsFile(Value):
     """Appends whole lines, from any number of threads and processes, forks included.
 
     The file is opened for each line: nothing is inherited, nothing is held, nothing is buffered.

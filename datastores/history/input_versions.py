@@ -7,19 +7,18 @@ import json
 import tempfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datastores.errors import Corrupted, NotRegistered, Unsupported
 from datastores.history.records import RunRecord, UsedReference
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from datastores.catalog.workspace import Workspace
 
 
-@dataclass(frozen=True, slots=True)
-class FileVersion:
+class FileVersion(Value):
     """A file as a run read it; the version is the store's, an ETag as a rule."""
 
     name: str

@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from datastores.errors import DefinitionRejected
+from datastores.value import Value, field
 
 
 class MetricKind(enum.StrEnum):
@@ -26,8 +26,7 @@ class MetricKind(enum.StrEnum):
     RESIDUALS = "residuals"
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(Value):
     """One logged value; `value` is plain: numbers, texts, lists and dictionaries of them."""
 
     name: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from datastores.errors import NameRejected, NotRegistered, RunRefused
 from datastores.history.showing import shown_labels, stored_text
 from datastores.registry.schema import models
 from datastores.secret import redact
+from datastores.value import Value, field
 
 if TYPE_CHECKING:
     from datastores.registry.registry import Registry
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRecord:
+class ModelRecord(Value):
     """One version of a model: where its files are, and what people say of it."""
 
     name: str
@@ -42,8 +42,7 @@ class ModelRecord:
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRegistry:
+class ModelRegistry(Value):
     """The models of one workspace, for any number of threads and processes."""
 
     registry: Registry

@@ -6,12 +6,12 @@ import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from datastores.errors import NameRejected
 from datastores.history.status import Status
+from datastores.value import Value, field
 
 # Azure ML's rule for experiments; runs become folders, here and in stores.
 _EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}\Z")
@@ -71,8 +71,7 @@ class RunId(str):
         return cls(parent[: _LONGEST - len(tail)] + tail)
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentRecord:
+class ExperimentRecord(Value):
     """A name that runs are filed under."""
 
     name: ExperimentName
@@ -84,8 +83,7 @@ class ExperimentRecord:
     archived: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentRemoval:
+class ExperimentRemoval(Value):
     """What goes with an experiment, and what stays in stores and folders."""
 
     name: str
@@ -100,8 +98,7 @@ class ExperimentRemoval:
     folders: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UsedReference:
+class UsedReference(Value):
     """What a run read or wrote, and which versions where that is known."""
 
     name: str
@@ -115,8 +112,7 @@ class UsedReference:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+class RunRecord(Value):
     """A run as it is known at one moment."""
 
     run_id: RunId
@@ -158,8 +154,7 @@ class RunRecord:
         return self.status.is_finished
 
 
-@dataclass(frozen=True, slots=True)
-class RunFile:
+class RunFile(Value):
     """A file that belongs to a run.
 
     It is in a datastore, or still only on the node at `path`.

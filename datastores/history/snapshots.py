@@ -7,7 +7,6 @@ import tempfile
 import uuid
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from datastores.history.files import file_datastore
 from datastores.history.recorder import files_in
 from datastores.registry.keys import chosen_source
 from datastores.transfer.disk import explain, is_ours
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from datastores.catalog.workspace import Workspace
@@ -34,8 +34,7 @@ _RESULTS = ("outputs", "logs", "azureml-logs")
 _OTHERS = (".git", ".ipynb_checkpoints", "__pycache__")
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Value):
     """A copy of a source folder."""
 
     id: str

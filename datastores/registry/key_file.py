@@ -6,20 +6,19 @@ import os
 import stat
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from datastores.errors import VaultLocked
 from datastores.registry.keys import KeyRing
 from datastores.secret import Secret
+from datastores.value import Value
 
 # Rings have two or three keys of 45 bytes.
 _MOST_BYTES = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFile:
+class KeyFile(Value):
     """`file:<path>`: mode 0600, in a folder where nobody else can replace it."""
 
     saves: ClassVar[bool] = True

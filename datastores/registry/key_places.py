@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from datastores.errors import VaultLocked
 from datastores.registry.keys import KeyRing
 from datastores.secret import Secret, masked, redact
+from datastores.value import Value
 
 KEYRING_USER = "vault-key"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyVariable:
+class KeyVariable(Value):
     """`env:<VARIABLE>`: keys in base64, commas between, the current one first."""
 
     saves: ClassVar[bool] = False
@@ -45,8 +44,7 @@ class KeyVariable:
         return VaultLocked(self.registry, f'key source "{self.describe()}" {reason}')
 
 
-@dataclass(frozen=True, slots=True)
-class KeyringService:
+class KeyringService(Value):
     """`keyring:<service>`: the keyring of this user's session, which may ask the user first."""
 
     saves: ClassVar[bool] = True

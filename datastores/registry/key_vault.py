@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from datastores.errors import DatastoresError, VaultLocked
 from datastores.registry.keys import KeyRing
 from datastores.secret import Secret, masked, redact
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from azure.core import PipelineClient
@@ -24,8 +24,7 @@ _CLOUDS = ("vault.azure.net", "vault.azure.cn", "vault.usgovcloudapi.net")
 _SECRET_PATH = re.compile(r"/secrets/[0-9a-zA-Z-]{1,127}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class KeyVaultSecret:
+class KeyVaultSecret(Value):
     """`keyvault:<address of a secret>`; whoever this machine is needs to get and set secrets."""
 
     saves: ClassVar[bool] = True

@@ -9,12 +9,12 @@ import os
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
 from datastores.errors import VaultLocked
 from datastores.secret import Secret
+from datastores.value import Value
 
 SOURCE_VARIABLE = "DATASTORES_VAULT_KEY_SOURCE"
 KEY_VARIABLE = "DATASTORES_VAULT_KEY"
@@ -23,8 +23,7 @@ DEFAULT_SOURCE = "file:vault.key"
 _KEY_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Value):
     """256 random bits; `id` is their fingerprint, which the records may show."""
 
     id: str
@@ -52,8 +51,7 @@ class Key:
         return binascii.a2b_base64(self.text.reveal())
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRing:
+class KeyRing(Value):
     """The key that seals, first, and older ones that still open."""
 
     keys: tuple[Key, ...]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
 from datastores.errors import RegistryBusy, RegistryTooNew, RegistryUnreachable
 from datastores.registry.database import Database
+from datastores.value import Value
 
 # Alembic keeps the migration under way in module variables.
 _one_at_a_time = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Value):
     """The steps of a schema and the newest of them; steps are numbered 0001, 0002, ..."""
 
     location: str

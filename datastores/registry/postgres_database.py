@@ -8,7 +8,6 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg2
@@ -25,6 +24,7 @@ from datastores.errors import (
 from datastores.registry.database import one_line, unnamed
 from datastores.secret import Secret
 from datastores.text import printable
+from datastores.value import Value
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +57,7 @@ _REFUSED = re.compile(
 _FULL = re.compile(r"too many clients|too many connections|remaining connection slots")
 
 
-@dataclass(frozen=True, slots=True)
-class PostgresDatabase:
+class PostgresDatabase(Value):
     """What libpq needs to connect; all it does not find here it takes from its own places
     (PGPASSWORD, .pgpass, service files).
     """

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from datastores.definitions import Definition
 from datastores.names import DatastoreName, WorkspaceName
+from datastores.value import Value, field
 
 
-@dataclass(frozen=True, slots=True)
-class WorkspaceRecord:
+class WorkspaceRecord(Value):
     """A workspace; `id` stays its own even if another of the same name follows it."""
 
     name: WorkspaceName
@@ -26,8 +25,7 @@ class WorkspaceRecord:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class DatastoreRecord:
+class DatastoreRecord(Value):
     """A datastore as it was registered; `credential` is the part of it that may be shown."""
 
     workspace: WorkspaceName

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlalchemy import Connection
 
 from datastores.registry import rows
@@ -12,10 +10,10 @@ from datastores.registry.keys import Key, KeyRing, KeySource
 from datastores.registry.registry import Registry
 from datastores.registry.sealing import open_all
 from datastores.registry.vault import seal_secret
+from datastores.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Rotation:
+class Rotation(Value):
     """What a rotation did, and what is left for a person to do."""
 
     workspace: str

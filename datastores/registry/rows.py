@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
@@ -14,10 +13,10 @@ from datastores.names import DatastoreName, WorkspaceName
 from datastores.registry.records import DatastoreRecord, WorkspaceRecord
 from datastores.registry.schema import datastores, secrets, workspaces
 from datastores.registry.vault import Belonging, Sealed
+from datastores.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class SealedCredential:
+class SealedCredential(Value):
     """A datastore's secrets by field, still closed, with what each belongs to."""
 
     workspace: WorkspaceRecord

@@ -8,7 +8,6 @@ import sqlite3
 import time
 import urllib.parse
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from datastores.errors import RegistryBusy, RegistryReadOnly, RegistryUnreachabl
 from datastores.registry.database import one_line, unnamed
 from datastores.registry.fork_gate import fork_gate
 from datastores.registry.lock_holder import holder
+from datastores.value import Value
 
 T = TypeVar("T")
 
@@ -38,8 +38,7 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT
 _CLOSED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR}
 
 
-@dataclass(frozen=True, slots=True)
-class SqliteFile:
+class SqliteFile(Value):
     """A file of this machine. Network file systems have no shared memory: use PostgreSQL there."""
 
     path: Path

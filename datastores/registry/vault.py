@@ -6,19 +6,18 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from datastores.registry.keys import Key
 from datastores.secret import Secret
+from datastores.value import Value
 
 _NONCE_BYTES = 12
 # Any text of Python survives; a strict codec's error would carry the secret.
 _UTF8 = ("utf-8", "surrogatepass")
 
 
-@dataclass(frozen=True, slots=True)
-class Belonging:
+class Belonging(Value):
     """What a sealed secret belongs to; it opens nowhere else.
 
     The registration is part of it: who can write the records without the key cannot point a
@@ -49,8 +48,7 @@ class Belonging:
         return json.dumps([*parts, self.registration.hex()]).encode()
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(Value):
     """A secret as the records keep it."""
 
     key_id: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import graphlib
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from datastores.errors import DefinitionRejected
 from datastores.keys import join, parse_place
@@ -30,10 +29,10 @@ from datastores.runs.ports import (
 )
 from datastores.runs.run_configuration import RunConfiguration
 from datastores.runs.steps import DataTransferStep, ScriptStep, Step
+from datastores.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAt:
+class StoredAt(Value):
     """A place in a datastore."""
 
     datastore: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from datastores.contract import (
@@ -20,6 +20,7 @@ from datastores.keys import parse_place
 from datastores.references import DataReferenceConfiguration
 from datastores.runs.data import Data, DataLocation, OutputData, SqlReferenceConfiguration
 from datastores.runs.run_configuration import ReferenceConfiguration, RunConfiguration
+from datastores.value import Value
 
 
 class Defined(Protocol):
@@ -29,8 +30,7 @@ class Defined(Protocol):
     def definition(self) -> Definition: ...
 
 
-@dataclass(frozen=True, slots=True)
-class KnownDatastores:
+class KnownDatastores(Value):
     """The datastores of the workspace."""
 
     datastores: Mapping[str, Defined]
@@ -44,8 +44,7 @@ class KnownDatastores:
         return found.definition
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedData:
+class PlannedData(Value):
     """All references of a run, by what the node does with them."""
 
     inputs: tuple[InputSpec, ...]

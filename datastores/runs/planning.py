@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TypeVar
 
@@ -29,13 +29,13 @@ from datastores.keys import join
 from datastores.runs.data import Data
 from datastores.runs.planned_data import Defined, KnownDatastores, PlannedData
 from datastores.runs.run_configuration import RunConfiguration
+from datastores.value import Value
 
 # A run's id becomes a folder, here and in the store.
 _RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseWish:
+class LeaseWish(Value):
     """What a job wants to do in one place."""
 
     definition: Definition

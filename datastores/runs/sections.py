@@ -8,12 +8,12 @@ import logging
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from datastores.errors import ConfigRejected
 from datastores.references import DataReferenceConfiguration
 from datastores.secret import MASK, Secret
+from datastores.value import Value
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,7 @@ class Section:
         self.settle()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Value):
     """One value of a section: its attribute, its key in files, its type."""
 
     attribute: str

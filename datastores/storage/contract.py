@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
+
+from datastores.value import Value, field
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -43,8 +44,7 @@ class Presence(enum.Enum):
 ABSENT = Presence.ABSENT
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
+class ObjectInfo(Value):
     """One object as a listing or a `stat` shows it.
 
     `version` is an ETag or what stands for it: equal versions mean equal bytes. None where a
@@ -59,16 +59,14 @@ class ObjectInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Value):
     """A part of a listing, as large as the store likes to hand out."""
 
     objects: Sequence[ObjectInfo] = ()
     folders: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(Value):
     """Facts about a store that generic code decides by."""
 
     # `a` cannot stand beside `a/b`, and empty folders exist.
@@ -82,8 +80,7 @@ class Features:
     longest_key: int = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Value):
     """How long to wait for a store, and how often to ask again."""
 
     connect_seconds: float = 10.0
@@ -196,8 +193,7 @@ class Store(Protocol):
         """Let go of connections; the store is not used afterwards."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Value):
     """A piece of an object that was sent and not yet committed."""
 
     id: str

@@ -8,7 +8,7 @@ import time
 import urllib.parse
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +21,7 @@ from datastores.errors import (
     Unsupported,
 )
 from datastores.storage.contract import ABSENT, Block, Features, ObjectInfo, Page, Presence
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -34,8 +35,7 @@ _numbers = itertools.count(1)
 _alive: weakref.WeakValueDictionary[str, MemoryStore] = weakref.WeakValueDictionary()
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
+class _Object(Value):
     """Bytes under a key; `blocks` are the pieces a commit made them of."""
 
     info: ObjectInfo

@@ -33,6 +33,7 @@ from datastores.storage.contract import (
     Store,
 )
 from datastores.storage.shown import Shown
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -332,8 +333,7 @@ class ResumingStream:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class RetryingStaging:
+class RetryingStaging(Value):
     """Blocks, tried again."""
 
     store: RetryingStore
@@ -371,8 +371,7 @@ class RetryingStaging:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RetryingRenaming:
+class RetryingRenaming(Value):
     """Renames, tried again."""
 
     store: RetryingStore
@@ -382,8 +381,7 @@ class RetryingRenaming:
         _doubting(self.store.effort("rename", key), lambda: self.inner.rename(key, new_key))
 
 
-@dataclass(frozen=True, slots=True)
-class RetryingCopying:
+class RetryingCopying(Value):
     """Copies, tried again."""
 
     store: RetryingStore
@@ -401,8 +399,7 @@ class RetryingCopying:
         return effort.run(lambda: self.inner.copy_from(url, key, source))
 
 
-@dataclass(frozen=True, slots=True)
-class RetryingFolders:
+class RetryingFolders(Value):
     """Folders, tried again."""
 
     store: RetryingStore

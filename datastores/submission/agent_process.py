@@ -10,10 +10,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from datastores.secret import redact
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from datastores.contract import JobSpec
@@ -31,8 +31,7 @@ _PIECE_BYTES = 1 << 16
 _OF_A_RUN = ("AZUREML_", "DATASTORES_RUN_EVENTS")
 
 
-@dataclass(frozen=True, slots=True)
-class AgentEnd:
+class AgentEnd(Value):
     """How an agent left, and what it said at last; its report says the rest."""
 
     exit_code: int

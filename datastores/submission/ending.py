@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from datastores.history.records import UsedReference
 from datastores.history.status import Status
 from datastores.submission.agent_process import AgentEnd
+from datastores.value import Value
 
 _CANCELED_CODE = 130
 _SIGNAL_BASE = 128
@@ -20,8 +21,7 @@ _ENDINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Value):
     """The last page of a run's record."""
 
     status: Status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from datastores.catalog.workspace import Workspace
@@ -12,6 +12,7 @@ from datastores.contract import InputSpec, JobSpec, LeaseSpec, OutputSpec, RowsS
 from datastores.credentials.leases import Access, lease
 from datastores.definitions import Definition
 from datastores.errors import DefinitionRejected
+from datastores.value import Value
 
 Leasable = TypeVar("Leasable", InputSpec, RowsSpec, OutputSpec)
 
@@ -21,8 +22,7 @@ LIFETIME_SECONDS = 2 * 3600.0
 _LEAST_PAUSE_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Lessor:
+class Lessor(Value):
     """Gives leases in the name of a workspace; the credentials themselves stay here."""
 
     workspace: Workspace

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, ClassVar, TypeAlias
 
 from datastores.contract import JobSpec, from_json, to_json
 from datastores.errors import WireError
 from datastores.submission.leasing import LIFETIME_SECONDS
+from datastores.value import Value
 
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class JobOrder:
+class JobOrder(Value):
     """Start an agent with this job, and look after it."""
 
     kind: ClassVar[str] = "job"
@@ -27,16 +27,14 @@ class JobOrder:
     lease_seconds: float = LIFETIME_SECONDS
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value):
     """A place in a datastore of the workspace."""
 
     datastore: str
     place: str
 
 
-@dataclass(frozen=True, slots=True)
-class TransferOrder:
+class TransferOrder(Value):
     """Copy what is at one place to another."""
 
     kind: ClassVar[str] = "transfer"
@@ -45,8 +43,7 @@ class TransferOrder:
     target: Place
 
 
-@dataclass(frozen=True, slots=True)
-class StepOrder:
+class StepOrder(Value):
     """A step of a pipeline: a run with an order of its own, and what it waits for."""
 
     name: str
@@ -54,8 +51,7 @@ class StepOrder:
     after: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineOrder:
+class PipelineOrder(Value):
     """Carry out the steps, each when those before it have completed."""
 
     kind: ClassVar[str] = "pipeline"

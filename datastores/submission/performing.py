@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from datastores.catalog.workspace import Workspace
 from datastores.errors import DatastoresError
@@ -18,6 +18,7 @@ from datastores.submission.leasing import Lessor
 from datastores.submission.order import JobOrder, PipelineOrder, TransferOrder, order_of_wire
 from datastores.submission.place import RunPlace
 from datastores.submission.watching import run_agent
+from datastores.value import Value
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,7 @@ _REGISTRY_SECONDS = 1800.0
 _CANCELED = Ending(Status.CANCELED, 130)
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(Value):
     """A workspace and its history, for everything that one runner does; threads may share it."""
 
     workspace: Workspace

@@ -12,20 +12,19 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datastores.catalog.home import embedded_folder
 from datastores.errors import ConfigRejected, DefinitionRejected
 from datastores.names import WorkspaceName
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from datastores.catalog.workspace import Workspace
 
 
-@dataclass(frozen=True, slots=True)
-class RunPlace:
+class RunPlace(Value):
     """Where everything of one run is on this machine."""
 
     root: Path

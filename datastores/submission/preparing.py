@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ from datastores.runs.configuration_file import project_folder
 from datastores.storage.open import DBFS_ROOT
 from datastores.submission.abilities import refuse_impossible
 from datastores.submission.place import RunPlace, registry_address
+from datastores.value import Value
 
 Submittable: TypeAlias = Estimator | ScriptRunConfig | RunConfiguration
 
@@ -26,8 +27,7 @@ Submittable: TypeAlias = Estimator | ScriptRunConfig | RunConfiguration
 _HERE = ("local",)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Value):
     """A job that can be started; nothing of it is secret."""
 
     spec: JobSpec
@@ -36,8 +36,7 @@ class Prepared:
     to_snapshot: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Value):
     """What a run is called, and where it lies."""
 
     run_id: str

@@ -6,10 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from datastores.transfer.hosts import HostBudget
 from datastores.transfer.options import Limits
+from datastores.value import Value
 
 # A thread takes several pieces of light work at once while more than this many times as many wait as
 # may run: handing over one 4 KiB file at a time woke another thread for each of them.
@@ -24,8 +24,7 @@ class Stopped(BaseException):
     """The transfer is being given up; raised inside work at the next safe point."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Value):
     """Something to do, and how many bytes of memory it may hold while it is done.
 
     `run` returns the bytes it moved, or None when it says nothing about the network.

@@ -7,7 +7,6 @@ import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from datastores import keys
@@ -37,6 +36,7 @@ from datastores.transfer.space import Space
 from datastores.transfer.summary import Summary
 from datastores.transfer.surplus import Seen, refuse_no_folder, surplus_files
 from datastores.transfer.watcher import Silent, Watcher
+from datastores.value import Value
 
 _ASK_AT_ONCE = 16
 
@@ -108,8 +108,7 @@ def _answer(name: str, asked: Future[ObjectInfo]) -> ObjectInfo | Refuse:
         return Refuse(name, error)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(Value):
     """What is to be brought here, and how it is called locally."""
 
     store: Store

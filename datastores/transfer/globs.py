@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from datastores.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Globs:
+class Globs(Value):
     """Include and exclude patterns over names relative to the place.
 
     `*` and `?` stay inside one folder, `**` crosses folders, `[a-c]` is one character. A pattern

@@ -12,11 +12,12 @@ import json
 import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
+
+from datastores.value import Value, field
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Value):
     """The one object, and the one way of cutting it, that a journal is about."""
 
     origin: str
@@ -26,8 +27,7 @@ class Binding:
     algorithm: str
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
+class Replay(Value):
     """What a journal still proves; `length` is where its intact part ends."""
 
     binding: Binding | None = None

@@ -9,7 +9,6 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from datastores.storage.contract import ObjectInfo
@@ -22,6 +21,7 @@ from datastores.transfer.planning import Fetch
 from datastores.transfer.session import Session
 from datastores.transfer.small_file import fetch_small
 from datastores.transfer.watcher import Silent
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from datastores.transfer.options import Limits
@@ -38,8 +38,7 @@ _MOST_THREADS = 192
 _TICK = struct.pack("@ll", 5, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Value):
     """What became of the files of one question, in their order; those beyond are for the parent."""
 
     outcomes: Sequence[Outcome]

@@ -18,11 +18,11 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from datastores.transfer import lane
 from datastores.transfer.children import Child, possible_children
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from datastores.transfer.planning import Fetch
@@ -45,8 +45,7 @@ def possible_lanes(session: Session) -> int:
     return possible_children() if session.store.features.survives_fork else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Handed:
+class Handed(Value):
     """Files that were handed to a lane, and what became of each."""
 
     fetches: Sequence[Fetch]

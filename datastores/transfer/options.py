@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from datastores.errors import DefinitionRejected
+from datastores.value import Value, field
 
 MIB = 1 << 20
 
@@ -42,8 +42,7 @@ class Integrity(enum.Enum):
     MD5 = "md5"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Value):
     """Upper bounds; the pace below them is found by measuring."""
 
     # Requests in flight for one call.
@@ -58,8 +57,7 @@ class Limits:
     lock_seconds: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Value):
     """One transfer's settings; the defaults are a safe, repeatable copy."""
 
     overwrite: Overwrite = Overwrite.CHANGED

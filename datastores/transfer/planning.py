@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,10 +13,10 @@ from datastores.transfer.globs import Globs
 from datastores.transfer.local_names import Spellings, name_hazard
 from datastores.transfer.options import Options, Overwrite
 from datastores.transfer.records import Record, origin_of
+from datastores.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(Value):
     """An object to bring here."""
 
     info: ObjectInfo
@@ -26,16 +25,14 @@ class Fetch:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
-class MakeFolder:
+class MakeFolder(Value):
     """An empty folder that the store keeps as a marker."""
 
     name: str
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(Value):
     """A file that is left alone."""
 
     name: str
@@ -43,8 +40,7 @@ class Skip:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(Value):
     """A file that cannot be had, and why."""
 
     name: str
@@ -54,8 +50,7 @@ class Refuse:
 DownloadStep: TypeAlias = Fetch | MakeFolder | Skip | Refuse
 
 
-@dataclass(frozen=True, slots=True)
-class LocalState:
+class LocalState(Value):
     """What a plan may ask about the local folder."""
 
     root: Path

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from datastores.value import Value
 
 MIB = 1 << 20
 SMALLEST = 8 * MIB
@@ -12,8 +13,7 @@ LARGEST_RANGE = 64 * MIB
 MOST_RANGES = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Value):
     """A piece of an object."""
 
     index: int

@@ -17,12 +17,12 @@ import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
 
 from datastores.transfer.checksum import PREFERRED
 from datastores.transfer.disk import RECORDS
+from datastores.value import Value
 
 try:
     import fcntl
@@ -36,8 +36,7 @@ _COMPACT_LINES = 10_000
 _MOST_RECENT = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Value):
     """One file as it was when both ends were the same."""
 
     name: str

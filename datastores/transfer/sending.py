@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from datastores.transfer.buffers import Buffers
 from datastores.transfer.options import Overwrite
 from datastores.transfer.planning import version_of
 from datastores.transfer.records import Record, origin_of
+from datastores.value import Value, field
 
 if TYPE_CHECKING:
     from datastores.storage.contract import ObjectInfo, Store
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 MOST_READS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
+class Sending(Value):
     """One running upload; everything in it may be used from any thread."""
 
     store: Store

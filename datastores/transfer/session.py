@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datastores.errors import CredentialError, DatastoresError, Unavailable
 from datastores.transfer import disk
+from datastores.value import Value, field
 
 if TYPE_CHECKING:
     from datastores.storage.contract import Store
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from datastores.transfer.space import Space
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Value):
     """One running download; everything in it may be used from any thread."""
 
     store: Store

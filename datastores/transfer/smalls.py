@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from datastores.transfer.crew import Work
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 SMALL_WEIGHT = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
 class _SmallWork(Work):
     """The work of one small file."""
 

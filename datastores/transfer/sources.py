@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from datastores.errors import NameRejected, NotFound, Unsupported
@@ -13,18 +12,17 @@ from datastores.transfer.disk import is_ours
 from datastores.transfer.globs import Globs
 from datastores.transfer.options import Options, Symlinks
 from datastores.transfer.planning import Refuse, Skip
+from datastores.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Value):
     """A local file and the name it will have below the place."""
 
     path: Path
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Value):
     """A local file as it was when the folder was walked."""
 
     path: str

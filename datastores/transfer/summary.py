@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from datastores.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Value):
     """What one call did, counted in files and bytes."""
 
     found: int = 0

@@ -33,6 +33,7 @@ from datastores.transfer.ranges import Range, plan_ranges, range_bytes
 from datastores.transfer.records import Record, Records
 from datastores.transfer.summary import Summary
 from datastores.transfer.watcher import Silent, Watcher
+from datastores.value import Value
 
 _READ_BYTES = 1 << 20
 
@@ -60,8 +61,7 @@ class Problem(enum.Enum):
     UNPROVEN = "unproven"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Value):
     """One file that is not as it should be; for damage, the ranges that are bad."""
 
     name: str
@@ -69,8 +69,7 @@ class Finding:
     ranges: tuple[Range, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Value):
     """What a verification found."""
 
     files: int

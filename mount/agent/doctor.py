@@ -8,11 +8,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from datastores.value import Value
 from mount.fuse.device import HELPERS
 
 _GIB = 1 << 30
@@ -23,8 +24,7 @@ _PASSTHROUGH = (6, 9)
 _CLOCK_SECONDS = 15 * 60
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Value):
     """One fact; `cost` says what it means for jobs, and what to do about it."""
 
     what: str

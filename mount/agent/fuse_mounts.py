@@ -15,6 +15,7 @@ from datastores.contract import LeaseSpec
 from datastores.storage.contract import Patience, Store
 from datastores.storage.open import open_store
 from datastores.storage.verbs import exists
+from datastores.value import Value
 from mount.adapters import Mounted, find_adapter, mount
 from mount.agent.mounting import MountWish
 from mount.agent.node_cache import open_node_cache
@@ -93,8 +94,7 @@ def _refuse_single_file(wish: MountWish, store: Store) -> None:
         raise MountRefused(str(wish.at), "it is a single file, which is copied")
 
 
-@dataclass(frozen=True, slots=True)
-class FuseMount:
+class FuseMount(Value):
     """One mount, served by threads of this process."""
 
     wish: MountWish

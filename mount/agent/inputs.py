@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from datastores.contract import InputSpec, LeaseSpec, QuerySpec, RowsSpec
 from datastores.errors import CredentialError, DiskFull, NotFound, TransferFailed
 from datastores.storage.contract import Patience, Store
 from datastores.transfer import Options, Summary, Watcher, download
+from datastores.value import Value, field
 from mount.agent.download_cache import DownloadCache
 from mount.agent.leash import Leash
 from mount.agent.opening import credential_of, opened
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from datastores.storage.rows.query import Query
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Value):
     """How much an input turned out to be, and where it came from."""
 
     files: int

@@ -13,10 +13,11 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from datastores.transfer.records import Record
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 _SORTED_AT_ONCE = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(Value):
     """The sum of a list."""
 
     files: int

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from datastores import keys
 from datastores.contract import OutputSpec
+from datastores.value import Value
 from mount.errors import OutputFailed
 
 NAME = "_manifest.json"
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Value):
     """A file of an output as it was sent; `inode` and `mtime_ns` tell whether it still is that."""
 
     name: str

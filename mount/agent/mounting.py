@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from datastores.contract import LeaseSpec
 from datastores.definitions import Definition
+from datastores.value import Value
 from mount.errors import MountRefused
 
 
-@dataclass(frozen=True, slots=True)
-class MountWish:
+class MountWish(Value):
     """A place of a store that is to appear as a file or a folder."""
 
     name: str
@@ -68,8 +67,7 @@ class Mounter(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class NoMounter:
+class NoMounter(Value):
     """Mounts nothing, for one reason."""
 
     reason: str

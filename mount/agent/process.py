@@ -9,9 +9,9 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from datastores.value import Value
 from mount.agent.streams import Pump
 
 _SET_PARENT_DEATH_SIGNAL = 1
@@ -21,8 +21,7 @@ _DRAIN_SECONDS = 5.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Value):
     """Which process it is, beyond its number: numbers are used again."""
 
     pid: int

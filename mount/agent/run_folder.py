@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from datastores.contract import JobSpec, from_json, to_json
+from datastores.value import Value
 from mount.agent import lease_keep
 from mount.errors import SpecRejected
 
 
-@dataclass(frozen=True, slots=True)
-class RunFolder:
+class RunFolder(Value):
     """Where everything of one run is."""
 
     root: Path

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from datastores.storage.contract import Patience
+from datastores.value import Value, field
 from mount.agent.mounting import Mounter, NoMounter
 from mount.leases.lease import LATE_SECONDS
 from mount.places import cache_folder
@@ -20,8 +20,7 @@ class MountFallback(enum.Enum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Value):
     """One agent's settings; the defaults are a run in the foreground."""
 
     mount_fallback: MountFallback = MountFallback.COPY

@@ -9,9 +9,10 @@ the cache answer "not here" and `NoRoom`; it never makes a read wrong and never 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
+
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -21,8 +22,7 @@ class NoRoom(Exception):
     """Nothing more fits below the quota and the reserve; read without the cache."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheKey:
+class CacheKey(Value):
     """One version of one object; `store` is the store's identity."""
 
     store: str
@@ -87,8 +87,7 @@ class PartialFile(Protocol):
         """Let go; the blocks stay for the next one who wants them."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheStatus:
+class CacheStatus(Value):
     """What the cache holds, in files and bytes."""
 
     folder: str

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from datastores.value import Value
 
 # Recency is noted once a minute at most, so two times within one minute are the same age.
 AGE_STEP_NS = 60 * 10**9
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Value):
     """A file as the census saw it."""
 
     name: str

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from datastores.value import Value
 from mount.cache import lease
 from mount.cache.beginning import join_partial
 from mount.cache.block_map import read_key
@@ -16,8 +16,7 @@ from mount.cache.layout import charge_of, name_of
 from mount.cache.shelf import Shelf, intact_mark
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(Value):
     """What a verification read, and the files in which it found damage.
 
     `damaged` names complete files that were dropped and partial ones that lost blocks, by their key

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from datastores.value import Value
 from mount.cache.contract import CacheKey
 
 # The disk hands out pages; a file of one byte takes one, and so does its head. Another one stands
@@ -42,8 +42,7 @@ MAP_SUFFIX = ".map"
 AHEAD_SUFFIX = ".ahead"
 
 
-@dataclass(frozen=True, slots=True)
-class Geometry:
+class Geometry(Value):
     """How a file of this size is cut into blocks; the last one may be shorter."""
 
     size: int
@@ -102,8 +101,7 @@ def whole_pages(size: int) -> int:
     return -(-size // PAGE_BYTES) * PAGE_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value):
     """The four names one version of one object can have."""
 
     data: str

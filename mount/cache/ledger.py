@@ -9,8 +9,9 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from datastores.value import Value
 from mount.cache import lease
 
 # used, ever taken, hits, misses, evictions; then their checksum
@@ -21,8 +22,7 @@ _SIZE = _NUMBERS.size + _CHECK.size
 _WAIT_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
+class Numbers(Value):
     """`used` is never less than the truth: it is taken before a file and given back after it."""
 
     used: int = 0

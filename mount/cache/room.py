@@ -8,8 +8,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from datastores.value import Value
 from mount.cache import lease
 from mount.cache.census import take_census
 from mount.cache.eviction import Entry, in_order_of_eviction, plan_eviction
@@ -33,8 +33,7 @@ _LARGEST_GRANT_BYTES = 8 * 1024 * 1024
 _BATCH_OF_DROPS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Value):
     """How much the cache may take, and how it takes it."""
 
     quota_bytes: int

@@ -6,8 +6,8 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
+from datastores.value import Value, field
 from mount.cache import lease
 from mount.cache.block_map import block_checksums, open_map
 from mount.cache.contract import CacheKey
@@ -31,8 +31,7 @@ from mount.cache.trouble import Trouble
 LARGEST_CHECK_BYTES = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Shelf:
+class Shelf(Value):
     """What the cache and the files on their way share. Every method may be called by any thread."""
 
     layout: Layout

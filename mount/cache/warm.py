@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from itertools import islice
 
 from datastores.errors import StoreError
 from datastores.storage.contract import ObjectInfo, Store
+from datastores.value import Value
 from mount.cache.contract import Cache, CacheKey, NoRoom, PartialFile
 from mount.cache.gate import ForegroundGate, PriorityGate
 from mount.cache.layout import charge
@@ -40,8 +40,7 @@ class Ending(enum.Enum):
     STORE_FAILS = "store fails"
 
 
-@dataclass(frozen=True, slots=True)
-class WarmProgress:
+class WarmProgress(Value):
     """How far a warming is; `failed` and the first of its causes by key."""
 
     fetched: int = 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import urllib.parse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from datastores.contract import LeaseSpec
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9_-]{2,255})(?::(?P<path>(?!//).*))?\Z", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Value):
     """A place with its proof, and where the next proof comes from."""
 
     definition: Definition

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from datastores.contract import LeaseSpec
 from datastores.errors import DatastoresError
+from datastores.value import Value
 from mount.agent.mounting import MountWish
 from mount.agent.opened_notes import fetch_notes
 from mount.daemon.bounds import ATTACH_SECONDS, LAST_SECONDS
@@ -28,8 +29,7 @@ ANSWER_SECONDS = 60.0
 FIND_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Daemon:
+class Daemon(Value):
     """The daemon behind one socket; any thread may ask."""
 
     home: Home
@@ -125,8 +125,7 @@ class Daemon:
             connection.close()
 
 
-@dataclass(frozen=True, slots=True)
-class VersionsPage:
+class VersionsPage(Value):
     """Lines as `mount.fs.versions_opened` writes them; without a name there are no more.
 
     `is_shared` where others used the mount meanwhile, whose opens are among them.
@@ -137,8 +136,7 @@ class VersionsPage:
     is_shared: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Detached:
+class Detached(Value):
     """What became of a mount; `is_released` where nobody else uses it."""
 
     counters: Mapping[str, int | float]
@@ -156,12 +154,11 @@ def find_daemon(home: Home | None = None, cache: CacheWish | None = None) -> Dae
     return DaemonMounter(daemon, cache or CacheWish())
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonMounter:
+class DaemonMounter(Value):
     """Mounts that the daemon owns and this process uses; they are let go when it ends."""
 
     daemon: Daemon
-    cache: CacheWish = field(default_factory=CacheWish)
+    cache: CacheWish = CacheWish()
 
     def refusal(self) -> str | None:
         """Why the daemon cannot mount, or does not answer; None when mounting can be tried."""

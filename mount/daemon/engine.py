@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from datastores.contract import LeaseSpec
 from datastores.errors import DatastoresError
+from datastores.value import Value
 from mount.daemon import memory, paths
 from mount.daemon.bounds import ATTACH_SECONDS, LAST_SECONDS, RELEASE_SECONDS
 from mount.daemon.home import Home
@@ -63,16 +64,14 @@ log = logging.getLogger(__name__)
 _LOOKS_AT_ONCE = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Meeting:
+class Meeting(Value):
     """What an attach found; `is_new` unless the path showed it already."""
 
     share: str
     is_new: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Parting:
+class Parting(Value):
     """What a detach found: counters of the mount, and what it did not store."""
 
     counters: Mapping[str, int | float]

@@ -8,9 +8,9 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from datastores.value import Value
 from mount.errors import MountError
 
 VARIABLE = "DATASTORES_AGENT_STATE"
@@ -43,8 +43,7 @@ def _of_session(system: Path) -> Path:
     return Path.home() / ".cache" / "datastores" / "agent"
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(Value):
     """One daemon's files; the folder is its owner's alone."""
 
     path: Path

@@ -11,10 +11,11 @@ import logging
 import shutil
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from datastores.errors import DatastoresError
+from datastores.value import Value
 from mount.daemon.home import Home
 from mount.fs.version_pages import drop_pages
 from mount.fuse import device
@@ -23,8 +24,7 @@ from mount.host.host import Host
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Value):
     """A path's part of the notes: from a section on, with what other jobs opened or without."""
 
     since: int

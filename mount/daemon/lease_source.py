@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from datastores.contract.leases import lease_of_wire
 from datastores.definitions import Definition, from_wire
 from datastores.errors import WireError
 from datastores.secret import redact
+from datastores.value import Value, field
 from mount.errors import MountError
 
 VERSION = 1
@@ -25,8 +26,7 @@ PATIENCE_SECONDS = 120.0
 _ENVIRONMENT = ("DATASTORES_HOME", "DATASTORES_WORKSPACE", "HOME", "PATH", "PYTHONPATH")
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseSource:
+class LeaseSource(Value):
     """A place as its owner wrote it, and where he stood when he did."""
 
     place: str
@@ -71,13 +71,12 @@ class LeaseSource:
         return cls(**raw)
 
 
-@dataclass(frozen=True, slots=True)
-class Leased:
+class Leased(Value):
     """What the control plane said about a place."""
 
     definition: Definition
     place: str
-    lease: LeaseSpec = field(repr=False)
+    lease: LeaseSpec
     note: str = ""
 
 

@@ -9,11 +9,11 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from datastores.errors import DatastoresError
+from datastores.value import Value, field
 from mount.daemon.lease_source import LeaseSource
 from mount.daemon.sharing import Attach, Mount, Phase, Reference, State, Step
 from mount.errors import MountError
@@ -22,11 +22,10 @@ from mount.host.order import MountOrder, order_from_json, order_to_json
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(Value):
     """The decisions so far, what each share mounts, and where its leases come from."""
 
-    state: State = State()  # noqa: RUF009  # a frozen value
+    state: State = State()  # a frozen value
     orders: Mapping[str, MountOrder] = field(default_factory=dict)
     sources: Mapping[str, LeaseSource] = field(default_factory=dict)
 

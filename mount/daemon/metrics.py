@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from datastores.value import Value
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "datastores_"
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(Value):
     """One name with its values; labels are pairs."""
 
     name: str
@@ -43,8 +43,7 @@ _OF_MOUNT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class MountFigures:
+class MountFigures(Value):
     """One mount; `counters` is None when its host did not answer."""
 
     share: str

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from datastores.value import Value, field
 from mount.agent.mounting import MountWish
 from mount.errors import CacheBroken
 from mount.host.order import MountOrder
 from mount.places import cache_folder, quota_and_reserve, spool_folder
 
 
-@dataclass(frozen=True, slots=True)
-class CacheWish:
+class CacheWish(Value):
     """Which cache a mount uses, and how much of its disk; None is half of it."""
 
     folder: Path = field(default_factory=cache_folder)

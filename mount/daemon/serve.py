@@ -9,10 +9,10 @@ import queue
 import signal
 import socket
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from datastores.value import Value
 from mount.daemon import systemd
 from mount.daemon.desk import Desk
 from mount.daemon.engine import Engine
@@ -37,8 +37,7 @@ class Word(enum.Enum):
     IDLE = "idle"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Value):
     """How one daemon works; `metrics` is an address, `idle_seconds` None means for ever.
 
     `again` is the command line that starts new code.
@@ -53,8 +52,7 @@ class Settings:
     idle_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Inherited:
+class Inherited(Value):
     """What the code before an upgrade left open."""
 
     listener: int

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
+
+from datastores.value import Value, field
 
 # A host that is lost this often has a reason that another start does not cure.
 MOST_LOSSES = 5
@@ -36,8 +38,7 @@ class Step(enum.Enum):
     UNLINKING = "unlinking"
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Value):
     """One host; `leavers` are paths whose detach is answered when it is released."""
 
     phase: Phase
@@ -45,8 +46,7 @@ class Mount:
     leavers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Attach:
+class Attach(Value):
     """Somebody wants the share at a path; without an owner it stays until it is detached."""
 
     at: str
@@ -54,8 +54,7 @@ class Attach:
     owner: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Value):
     """One path; `successor` wants it once the one who leaves has gone."""
 
     share: str
@@ -71,8 +70,7 @@ class Reference:
     links: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Value):
     """Everything that has to be remembered."""
 
     mounts: Mapping[str, Mount] = field(default_factory=dict)
@@ -80,113 +78,96 @@ class State:
     is_stopping: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Detach:
+class Detach(Value):
     """A path is not needed any more."""
 
     at: str
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerGone:
+class OwnerGone(Value):
     """A process ended without detaching."""
 
     owner: str
 
 
-@dataclass(frozen=True, slots=True)
-class HostStarted:
+class HostStarted(Value):
     """The mount answers."""
 
     share: str
 
 
-@dataclass(frozen=True, slots=True)
-class HostFailed:
+class HostFailed(Value):
     """The mount cannot be had, or had back."""
 
     share: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class HostLost:
+class HostLost(Value):
     """The host ended without being asked to."""
 
     share: str
 
 
-@dataclass(frozen=True, slots=True)
-class HostReleased:
+class HostReleased(Value):
     """The host is gone, as it was asked to."""
 
     share: str
 
 
-@dataclass(frozen=True, slots=True)
-class Linked:
+class Linked(Value):
     """The path shows the mount."""
 
     at: str
 
 
-@dataclass(frozen=True, slots=True)
-class LinkFailed:
+class LinkFailed(Value):
     """The path cannot show the mount, and shows nothing of it."""
 
     at: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unlinked:
+class Unlinked(Value):
     """The path shows the mount no more."""
 
     at: str
 
 
-@dataclass(frozen=True, slots=True)
-class StopAsked:
+class StopAsked(Value):
     """Everything is to be released; nothing new is attached."""
 
 
-@dataclass(frozen=True, slots=True)
-class Restarted:
+class Restarted(Value):
     """Another daemon takes over; `alive` are the shares whose hosts it found serving."""
 
     alive: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class StartHost:
+class StartHost(Value):
     share: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseHost:
+class ReleaseHost(Value):
     share: str
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Value):
     at: str
     share: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unlink:
+class Unlink(Value):
     at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attached:
+class Attached(Value):
     """Answers the attach of this path."""
 
     at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Value):
     """Answers the attach of this path by this owner."""
 
     at: str
@@ -194,8 +175,7 @@ class Refused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Detached:
+class Detached(Value):
     """Answers every detach of this path."""
 
     at: str
@@ -221,7 +201,7 @@ Command: TypeAlias = StartHost | ReleaseHost | Link | Unlink | Attached | Refuse
 
 def advance(state: State, event: Event) -> tuple[State, list[Command]]:  # noqa: C901  # a line each
     """What an event means; events that come too late mean nothing."""
-    book = _Book(dict(state.mounts), dict(state.references), state.is_stopping)
+    book = _Book(dict(state.mounts), dict(state.references), state.is_stopping, [])
     match event:
         case Attach():
             book.attach(event)
@@ -257,7 +237,7 @@ class _Book:
     mounts: dict[str, Mount]
     references: dict[str, Reference]
     is_stopping: bool
-    commands: list[Command] = field(default_factory=list)
+    commands: list[Command]
 
     def attach(self, wish: Attach) -> None:
         held = self.references.get(wish.at)

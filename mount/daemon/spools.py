@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datastores.errors import DatastoresError
 from datastores.secret import redact
+from datastores.value import Value
 from mount.daemon.lease_source import LeaseSource
 from mount.errors import MountError, MountRefused
 from mount.fs.recovery import recover
@@ -22,8 +22,7 @@ from mount.leases import RenewableLease
 _LABEL = "order.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Unsent:
+class Unsent(Value):
     """One file of a spool and what became of it: waiting, or an outcome of `recover`."""
 
     path: Path

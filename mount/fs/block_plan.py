@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from datastores.value import Value
 
 # Spans double here, so that 50,000 blocks of 8 MiB reach 25 TiB and small files have small blocks.
 BLOCKS_OF_ONE_SIZE = 8_000
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Value):
     """A range of the file; with an id the store has it."""
 
     start: int

@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from datastores.value import Value
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -76,8 +78,7 @@ class Child(NamedTuple):
     entry: Entry | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Value):
     """What `setattr` is to change; None leaves a thing as it is."""
 
     size: int | None = None
@@ -125,8 +126,7 @@ class Opened(NamedTuple):
     backing: Backing | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
+class Space(Value):
     """What `statfs` shows, in bytes and files."""
 
     total: int

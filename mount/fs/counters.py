@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
+
+from datastores.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Value):
     """Totals since the start, except the gauges at the end."""
 
     opens: int = 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from datastores.storage.contract import ObjectInfo
+from datastores.value import Value
 from mount.fs.contract import Kind
 
 # Metadata of objects. `mtime` is spelled the way rclone does, `is_symlink` the way blobfuse does.
@@ -16,8 +16,7 @@ IS_LINK = "is_symlink"
 RECENT_CHANGES = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Value):
     """One name as the store knows it; without a kind there is nothing under it."""
 
     kind: Kind | None

@@ -21,12 +21,12 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from datastores.errors import DatastoresError
 from datastores.storage.contract import Store
 from datastores.transfer.children import Child, close_inherited, possible_children
+from datastores.value import Value
 from mount.cache.contract import Cache, CachedFile, CacheKey, NoRoom, PartialFile
 from mount.fs.contract import Kind
 from mount.fs.counters import Counters
@@ -333,8 +333,7 @@ class _Line:
         self._ours.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Fetcher:
+class _Fetcher(Value):
     """In a child that was just forked: what it fetches with."""
 
     store: Store

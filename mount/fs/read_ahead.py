@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from datastores.value import Value
 
 MIB = 1024 * 1024
 
@@ -14,16 +16,14 @@ STREAMS = 4
 MOST_STRIDES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Value):
     """How far read-ahead may go."""
 
     size: int
     window_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(Value):
     """One place in the file that somebody reads on from."""
 
     start: int
@@ -35,8 +35,7 @@ class Stream:
     strides: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Value):
     """What is known of a handle's reader; several threads may read on from several places."""
 
     streams: tuple[Stream, ...] = ()

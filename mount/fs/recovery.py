@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from datastores.errors import (
@@ -17,6 +16,7 @@ from datastores.errors import (
     Unavailable,
 )
 from datastores.storage.contract import ABSENT, Store
+from datastores.value import Value
 from mount.fs.block_plan import Piece
 from mount.fs.extents import Extents
 from mount.fs.facts import MTIME, spell_mtime
@@ -36,8 +36,7 @@ class Outcome(enum.Enum):
     UNFINISHED = "unfinished"
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(Value):
     """One file of the spool; `path` still exists unless it was stored."""
 
     path: Path

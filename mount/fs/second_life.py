@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from datastores.value import Value
 from mount.cache.held_file import HeldFile
 from mount.cache.lease import share
 from mount.fs.chronicle import SLOTS
@@ -24,8 +24,7 @@ from mount.fs.tree import Tree
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Value):
     """A handle that the kernel holds, as the adapter has noted it."""
 
     handle: int
@@ -35,8 +34,7 @@ class Held:
     is_backed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SecondLife:
+class SecondLife(Value):
     """Takes up the notes, once, before the first request; the file system's lock is held."""
 
     tree: Tree

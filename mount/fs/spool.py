@@ -10,9 +10,10 @@ import logging
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
+
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -23,8 +24,7 @@ PIECE_BYTES = 1024 * 1024
 _KEEP_SIZE_AND_PUNCH_HOLE = 0x01 | 0x02
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Value):
     """Where a spooled file belongs, written before its upload begins.
 
     `borrowed` ranges are those of the base version; `staged` blocks (id, start, end) were sent and
@@ -62,7 +62,7 @@ class SpoolFile:
 
     def describe(self, note: Note) -> None:
         """Say where the bytes belong, so that they can be sent after a crash."""
-        text = json.dumps({name: getattr(note, name) for name in note.__slots__}).encode()
+        text = json.dumps({name: getattr(note, name) for name in note.__struct_fields__}).encode()
         aside = self.path.with_suffix(".note-new")
         try:
             aside.write_bytes(text)

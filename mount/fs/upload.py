@@ -7,10 +7,10 @@ import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass
 
 from datastores.errors import AlreadyExists, PreconditionFailed
 from datastores.storage.contract import ABSENT, ObjectInfo, Presence, Staging, Store
+from datastores.value import Value
 from mount.fs.block_plan import Piece, plan_blocks, span
 from mount.fs.contents import Contents
 from mount.fs.counters import Counters
@@ -26,8 +26,7 @@ ID_LENGTH = 32
 SHORTEST_ID = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Uploads:
+class Uploads(Value):
     """Sends drafts to one store."""
 
     store: Store

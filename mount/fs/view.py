@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from datastores.value import Value
 
 MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class MountView:
+class MountView(Value):
     """One mount's settings; `place` is the folder of the store that becomes the root.
 
     For `name_seconds`, `attribute_seconds` and `absent_seconds` an answer of the store is taken

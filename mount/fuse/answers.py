@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from datastores.value import Value
 from mount.fs.contract import Attributes, Child, Entry, Kind, Space
 from mount.fuse import layouts
 
@@ -23,8 +23,7 @@ NO_ENTRY = bytes(layouts.ENTRY_OUT.size)
 PADDING = [bytes(-length % 8) for length in range(8)]
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(Value):
     """Packs what a file system said; `node_for` names the kernel's node of an inode."""
 
     umask: int

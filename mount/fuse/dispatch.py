@@ -7,9 +7,9 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from datastores.value import Value
 from mount.fs.contract import Access, Change, Child, Entry, Errand, FileSystem, Opened, WouldWait
 from mount.fuse import answers, layouts
 from mount.fuse.answers import Answers
@@ -401,8 +401,7 @@ class _gone_is_done:  # noqa: N801 - reads as a statement
         return self.request.resent and kind is not None and issubclass(kind, FileNotFoundError)
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Value):
     """A handler that always says no, with the same number; the session need not even ask it.
 
     Python's `open` asks each file whether it is a terminal: one IOCTL for every file that is read.

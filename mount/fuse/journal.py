@@ -12,10 +12,10 @@ import mmap
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple, Protocol
 
+from datastores.value import Value
 from mount.fs.contract import Access
 from mount.fuse.layouts import Init
 from mount.fuse.negotiation import Agreement
@@ -41,8 +41,7 @@ class OpenHandle(NamedTuple):
     backing_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Notes:
+class Notes(Value):
     """Everything a worker left behind."""
 
     agreement: Agreement | None

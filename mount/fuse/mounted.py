@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from datastores.value import Value
 from mount.errors import MountError
 from mount.fs.contract import FileSystem
 from mount.fuse import device, mounts
@@ -27,8 +27,7 @@ log = logging.getLogger(__name__)
 LAST_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(Value):
     """What a mount did so far."""
 
     requests: int

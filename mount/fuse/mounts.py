@@ -8,9 +8,9 @@ import os
 import re
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from datastores.value import Value
 from mount.fuse.options import SUBTYPE
 
 MOUNTINFO = Path("/proc/self/mountinfo")
@@ -19,8 +19,7 @@ CONNECTIONS = Path("/sys/fs/fuse/connections")
 PROBE_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class MountLine:
+class MountLine(Value):
     """One mount, as the kernel lists it."""
 
     mountpoint: str

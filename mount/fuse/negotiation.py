@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from datastores.value import Value
 from mount.fuse import layouts
 from mount.fuse.layouts import Init
 from mount.fuse.options import MountOptions
@@ -33,8 +32,7 @@ BACKGROUND = 64
 STACK_DEPTH = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(Value):
     """What both sides can do."""
 
     minor: int

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from datastores.value import Value
 
 # Part of the type that /proc/self/mountinfo shows; by it our own dead mounts are recognised.
 SUBTYPE = "datastores"
 
 
-@dataclass(frozen=True, slots=True)
-class MountOptions:
+class MountOptions(Value):
     """What the person who mounts may choose; the defaults suit one job on one node."""
 
     source: str = "datastores"

@@ -15,8 +15,8 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from datastores.value import Value
 from mount.errors import MountError
 from mount.fs.contract import FileSystem
 from mount.fuse import device, mounts
@@ -34,8 +34,7 @@ WATCHED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 NOT_AGAIN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Endurance:
+class Endurance(Value):
     """When a mount is given up.
 
     A worker that dies `most_deaths` times within `within_seconds` will not get better. One that
@@ -50,8 +49,7 @@ class Endurance:
 USUAL = Endurance()
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Value):
     """What a worker is given: the connection, its predecessors' notes, how many they were."""
 
     place: str

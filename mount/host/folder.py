@@ -9,13 +9,13 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datastores.value import Value
 
-@dataclass(frozen=True, slots=True)
-class HostFolder:
+
+class HostFolder(Value):
     """One host's files; the folder is its owner's alone."""
 
     path: Path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,14 @@ from datastores.contract.decoding import Misfit, decode, encode, load
 from datastores.definitions import Definition
 from datastores.errors import WireError
 from datastores.storage.contract import Patience
+from datastores.value import Value
 
 VERSION = 1
 _ORDER, _LEASE = "the mount order", "the lease"
 _WRITE_IT = "write it with order_to_json"
 
 
-@dataclass(frozen=True, slots=True)
-class MountOrder:
+class MountOrder(Value):
     """One mount: what is shown where, how, and which disk space it may use.
 
     Paths are absolute. `place` is a folder of the store; `warm` are patterns below it. The cache
@@ -46,8 +45,8 @@ class MountOrder:
     warm: tuple[str, ...] = ()
     stop_seconds: float = 20.0
     most_restarts: int = 5
-    patience: Patience = Patience()  # noqa: RUF009  # a frozen value
-    lease: LeaseSpec | None = field(default=None, repr=False)
+    patience: Patience = Patience()  # a frozen value
+    lease: LeaseSpec | None = None
 
     def __post_init__(self) -> None:
         for what in ("at", "cache", "spool"):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from datastores.value import Value, field
 
-@dataclass(frozen=True, slots=True)
-class HostStatus:
+
+class HostStatus(Value):
     """One answer of a host.
 
     `pid` is the supervisor's, to which signals go; `worker` is the process that serves. `since` is

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from datastores.value import Value
 from mount.fs.contract import Access, Change, FileSystem, Opened, WouldWait
 from mount.libfuse import shown
 from mount.libfuse.pages import Pages
@@ -29,8 +30,7 @@ Answer = tuple[int, bool, bool]
 LINES = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Handed:
+class Handed(Value):
     """A handle that libfuse holds."""
 
     handle: int
@@ -46,8 +46,7 @@ class Hidden:
     folder: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Backed:
+class Backed(Value):
     """An answer to an open whose bytes libfuse's process may read from this file itself."""
 
     answer: Answer

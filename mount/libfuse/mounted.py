@@ -13,12 +13,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from datastores.secret import redact
+from datastores.value import Value
 from mount.errors import MountRefused
 from mount.fs.contract import ROOT_INODE, FileSystem, WouldWait
 from mount.fuse import device, mounts
@@ -40,8 +40,7 @@ MOST_SECONDS = 1.0
 _FOLDER_OF_MODULES = Path(__file__).resolve().parents[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(Value):
     """What a mount did so far."""
 
     requests: int

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
+from datastores.value import Value
 from mount.errors import IllegalEvent
 from mount.lifecycle import commands as do
 from mount.lifecycle import events as on
@@ -21,8 +22,7 @@ KILL_SECONDS = 10.0
 _KILLED = 128 + signal.SIGKILL
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(Value):
     """What an earlier agent, which is dead, achieved for the same job."""
 
     has_source: bool = False

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import signal
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from datastores.value import Value
 
 
 class Deadline(enum.Enum):
@@ -21,21 +22,17 @@ class Deadline(enum.Enum):
     FLUSH = "flush"
 
 
-# Bases instead of a dataclass for each: see `commands`.
-@dataclass(frozen=True, slots=True)
-class Bare:
+class Bare(Value):
     """An event that says everything by its name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Value):
     """An event about one reference."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
+class Explained(Value):
     """An event about one reference, and why."""
 
     name: str
@@ -45,11 +42,8 @@ class Explained:
 class SourceReady(Bare):
     """The source folder's files are in the working folder."""
 
-    __slots__ = ()
 
-
-@dataclass(frozen=True, slots=True)
-class SourceFailed:
+class SourceFailed(Value):
     """They are not, and will not be."""
 
     reason: str
@@ -59,11 +53,8 @@ class SourceFailed:
 class ReferenceReady(Named):
     """The path of an input or output can be used."""
 
-    __slots__ = ()
 
-
-@dataclass(frozen=True, slots=True)
-class ReferenceFailed:
+class ReferenceFailed(Value):
     """It cannot, and will not be."""
 
     name: str
@@ -74,46 +65,37 @@ class ReferenceFailed:
 class MountUnavailable(Explained):
     """A mount was refused, and copying may take its place."""
 
-    __slots__ = ()
-
 
 class ProcessStarted(Bare):
     """The script runs."""
 
-    __slots__ = ()
 
-
-@dataclass(frozen=True, slots=True)
-class ProcessRefused:
+class ProcessRefused(Value):
     """The script could not be started."""
 
     reason: str
     exit_code: int = 21
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessExited:
+class ProcessExited(Value):
     """The script is gone; a code as shells show it, 128 and the signal's number for a signal."""
 
     code: int
 
 
-@dataclass(frozen=True, slots=True)
-class CancelAsked:
+class CancelAsked(Value):
     """Somebody wants the run to end; `signal` is what the script is told first."""
 
     signal: int = signal.SIGINT
 
 
-@dataclass(frozen=True, slots=True)
-class TerminateNotice:
+class TerminateNotice(Value):
     """The machine will be taken away soon."""
 
     signal: int = signal.SIGTERM
 
 
-@dataclass(frozen=True, slots=True)
-class DeadlinePassed:
+class DeadlinePassed(Value):
     """A moment that a command asked for has come; it may come too late to matter."""
 
     deadline: Deadline
@@ -122,17 +104,12 @@ class DeadlinePassed:
 class OutputUploaded(Named):
     """All of an output is in its store."""
 
-    __slots__ = ()
-
 
 class OutputMissing(Explained):
     """The script left nothing at the output's path."""
 
-    __slots__ = ()
 
-
-@dataclass(frozen=True, slots=True)
-class OutputNotUploaded:
+class OutputNotUploaded(Value):
     """Some of an output is not in its store; it is still on the node."""
 
     name: str
@@ -143,25 +120,17 @@ class OutputNotUploaded:
 class MountReleased(Named):
     """A mount is gone, and what was written through it is in its store."""
 
-    __slots__ = ()
-
 
 class MountNotReleased(Explained):
     """A mount is still there, or something written through it is not in its store."""
-
-    __slots__ = ()
 
 
 class ManifestWritten(Named):
     """The output is sealed as complete."""
 
-    __slots__ = ()
-
 
 class ManifestNotWritten(Explained):
     """The output is there, and no reader can tell that it is complete."""
-
-    __slots__ = ()
 
 
 Event: TypeAlias = (

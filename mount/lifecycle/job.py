@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
+from datastores.value import Value
 from mount.lifecycle.plan import Plan
 
 
@@ -30,8 +30,7 @@ class Ending(enum.Enum):
     INTERRUPTED = "interrupted"
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Value):
     """Something that went wrong with one reference, or with the whole job."""
 
     name: str | None
@@ -39,8 +38,7 @@ class Trouble:
     exit_code: int
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Value):
     """One job between two events."""
 
     plan: Plan

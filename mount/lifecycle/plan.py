@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from datastores.value import Value
 
 
 class Way(enum.Enum):
@@ -13,16 +14,14 @@ class Way(enum.Enum):
     MOUNT = "mount"
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedInput:
+class PlannedInput(Value):
     """Something the script reads."""
 
     name: str
     way: Way = Way.COPY
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedOutput:
+class PlannedOutput(Value):
     """Something the script writes; without `always` it is kept only after a success."""
 
     name: str
@@ -30,8 +29,7 @@ class PlannedOutput:
     always: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Value):
     """A whole job. Names are unique over inputs and outputs."""
 
     inputs: tuple[PlannedInput, ...] = ()

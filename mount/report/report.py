@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from datastores.value import Value
 from mount.report.words import bytes_in_words, share_in_words
 
 _GIB = 1 << 30
@@ -17,16 +18,14 @@ _MUCH_WASTE = 0.3
 _LOW_SHARE = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Value):
     """One sentence about what happened, and what would change it; nothing where all is well."""
 
     what: str
     advice: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Value):
     """One mount's work. Shares lie between 0 and 1, and are None where nothing was counted.
 
     `hit_rate` counts file versions that were opened; `blocked_seconds` adds up all callers, so it

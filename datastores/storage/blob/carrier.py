@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 PIECE_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Value):
     """What the service said, yes or no; the body is still on its way.
 
     Names of headers are in lower case. Close `pieces`, or read them to their end.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from datastores.storage.blob.place import Place
 from datastores.storage.blob.signer import Signer
 from datastores.storage.blob.sockets import Connection, Sockets
 from datastores.storage.contract import Patience
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -124,8 +124,7 @@ class Direct:
                 connection.socket.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(Value):
     """What stands before a body, and as much of the body as came with it."""
 
     status: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from datastores.credentials.kinds import AccountKey
@@ -25,10 +24,10 @@ from datastores.errors import (
 )
 from datastores.secret import redact
 from datastores.storage.blob.place import Place
+from datastores.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Value):
     """A response that says no: its HTTP status, Azure's word for the reason, and a pause."""
 
     status: int

@@ -8,13 +8,13 @@ import os
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
 from functools import lru_cache
 from xml.parsers import expat
 
 from datastores.errors import Unavailable
 from datastores.storage.blob.wire import Wire
 from datastores.storage.contract import ObjectInfo, Page
+from datastores.value import Value
 
 PAGE_SIZE = 5000  # the most that the service gives
 # Of a flat listing, which a transfer reads: its first file is asked for when the first page has been
@@ -22,8 +22,7 @@ PAGE_SIZE = 5000  # the most that the service gives
 FIRST_PAGE_SIZE = 500
 
 
-@dataclass(frozen=True, slots=True)
-class RawPage:
+class RawPage(Value):
     """One answer of the service: blobs, common beginnings, and where the next page starts."""
 
     blobs: list[ObjectInfo]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from datastores.credentials.expiry import sas_expiry
 from datastores.credentials.kinds import Credential, Sas
 from datastores.definitions.azure_storage import BlobContainer, DataLakeGen2
+from datastores.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value):
     """One container as one credential sees it."""
 
     label: str

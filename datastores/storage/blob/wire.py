@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from datastores.storage.blob.carrier import Answer, Carrier
@@ -13,6 +12,7 @@ from datastores.storage.blob.place import Place
 from datastores.storage.blob.proxied import Proxied, proxy_for
 from datastores.storage.blob.signer import Signer
 from datastores.storage.contract import Patience
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from datastores.storage.blob.signer import Proof
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Value):
     """An answer that says yes, read to its end."""
 
     status: int

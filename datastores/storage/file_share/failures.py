@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from datastores.errors import (
 )
 from datastores.secret import masked, redact
 from datastores.storage.file_share.place import Place
+from datastores.value import Value
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError
@@ -95,8 +95,7 @@ PLACED: Mapping[str, type[StoreError | CredentialRefused]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Value):
     """A response that says no: its HTTP status, the service's word for it, and a pause."""
 
     status: int

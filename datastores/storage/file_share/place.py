@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import urllib.parse
-from dataclasses import dataclass
 from datetime import datetime
 
 from datastores.credentials.expiry import sas_expiry
 from datastores.credentials.kinds import Credential, Sas
 from datastores.definitions.azure_storage import FileShare
+from datastores.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value):
     """One share as one credential sees it."""
 
     label: str

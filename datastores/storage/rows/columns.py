@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 
 from datastores.errors import DefinitionRejected
+from datastores.value import Value
 
 UTC_TIMESTAMP = pa.timestamp("us", tz="UTC")
 
@@ -23,8 +23,7 @@ class Wire(enum.Enum):
     ARRAY = "elements between braces"
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Value):
     """A column's name, its Arrow type, and the form its values arrive in."""
 
     name: str
@@ -33,8 +32,7 @@ class Column:
     element: Column | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(Value):
     """A column as PostgreSQL describes it; precision and scale belong to numerics."""
 
     name: str

@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from datastores.credentials.forms import DatabaseLogin
 from datastores.definitions import MySql, PostgreSql, SqlDatabase
 from datastores.errors import CredentialMissing, DefinitionRejected
 from datastores.storage.contract import Patience
+from datastores.value import Value, field
 
 Database = PostgreSql | MySql | SqlDatabase
 
@@ -23,8 +23,7 @@ class Driver(enum.Enum):
     PYODBC = "pyodbc"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Value):
     """What a machine or a caller may set about every connection."""
 
     # A file, or "system" for the machine's own roots; with it PostgreSQL's name is verified too.
@@ -42,8 +41,7 @@ class Options:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionPlan:
+class ConnectionPlan(Value):
     """Driver, place and arguments of a connection; the secret is added when it is opened."""
 
     store: str

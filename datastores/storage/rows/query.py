@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from datastores.errors import DefinitionRejected
+from datastores.value import Value
 
 
 class Dialect(enum.Enum):
@@ -18,16 +18,14 @@ class Dialect(enum.Enum):
     SQL_SERVER = "mssql"
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Value):
     """An argument of a stored procedure; without a name it goes by its position."""
 
     value: object
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Value):
     """Exactly one of a table, a query's text, and a stored procedure with its parameters.
 
     A table or procedure may carry its schema in front (`sales.orders`); a part that holds a dot is
@@ -73,8 +71,7 @@ def _argument(given: object) -> Parameter:
     return Parameter(given)
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Value):
     """SQL with the driver's placeholders, and the values the driver binds to them."""
 
     text: str

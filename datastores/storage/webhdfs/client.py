@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from datastores.errors import Unavailable
 from datastores.secret import Secret, masked
 from datastores.storage.contract import ObjectInfo, Patience
 from datastores.storage.webhdfs.failures import answer_from, failed, refused
+from datastores.value import Value
 
 if TYPE_CHECKING:
     import requests
@@ -20,8 +20,7 @@ CONNECTIONS = 64
 PAGE_SIZE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Value):
     """A file or folder as the server describes it."""
 
     name: str
@@ -161,8 +160,7 @@ class Client:
         raise refused(self.label, self.host, about or key or None, answer)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bearer:
+class _Bearer(Value):
     """Puts the token on a request at the last moment."""
 
     token: Secret

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from datastores.errors import (
     AlreadyExists,
@@ -19,6 +18,7 @@ from datastores.errors import (
     Unsupported,
 )
 from datastores.secret import redact
+from datastores.value import Value
 
 # The server's names for reasons; anything else is judged by its HTTP status.
 _BY_EXCEPTION: Mapping[str, tuple[type[StoreError], str]] = {
@@ -73,8 +73,7 @@ WRONG_REQUESTS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Value):
     """A response that says no."""
 
     status: int
