@@ -27,9 +27,10 @@ class HostBudget:
         self._pace = pace
         self._busy = 0
         self._refusals = 0
-        # Processor time of processes that work for this one, and how many they are.
+        # Processor time of processes that work for this one, and how many they are; and since when.
         self._spent_elsewhere = 0.0
         self._processes = 1
+        self._before = 0.0
 
     def enter(self, most: int) -> bool:
         """Whether one more request may start; a yes must be followed by `leave`."""
@@ -43,8 +44,7 @@ class HostBudget:
         """Requests ended; None when they did not reach the host and say nothing about it."""
         if moved is not None:
             with self._lock:
-                spent = (self._spent() + self._spent_elsewhere) / self._processes
-                self._pace.done(self._clock(), moved, self._busy, spent, requests)
+                self._pace.done(self._clock(), moved, self._busy, self._share(), requests)
 
     def helped(self, seconds: float, refusals: int) -> None:
         """Another process has worked for this one so long, and was asked for patience so often."""
@@ -56,7 +56,14 @@ class HostBudget:
     def share(self, processes: int) -> None:
         """From now on the work is done by so many processes."""
         with self._lock:
+            # A share never becomes less.
+            share, self._before = self._share(), 0.0
             self._processes = processes
+            self._before = share - self._share()
+
+    def _share(self) -> float:
+        """Processor time of each process that works for this transfer, on average."""
+        return self._before + (self._spent() + self._spent_elsewhere) / self._processes
 
     def leave(self) -> None:
         """Whoever entered makes no more requests."""

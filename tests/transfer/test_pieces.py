@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from datastores.transfer.checksum import ALGORITHMS
 from datastores.transfer.globs import Globs
+from datastores.transfer.hosts import HostBudget
 from datastores.transfer.journal import Binding, opening_line, range_line, replay
 from datastores.transfer.pace import Pace
 from datastores.transfer.ranges import block_bytes, plan_ranges, range_bytes
@@ -325,3 +326,33 @@ class TestPace:
         drive(pace, network, 60, cores=0.9)
 
         assert network.rate(pace.allowed) >= 0.7 * network.rate(100)
+
+    def test_a_start_does_not_lead_to_many_streams(self) -> None:
+        """While every window is better than the last one anyway, a busy processor is not filled."""
+        pace, now = Pace(), 0.0
+        while now < 3.0:
+            # Half a second of beginning, then what a busy processor can do, with however many.
+            now += 1 / (200 + 3800 * min(1.0, now / 0.5))
+            pace.done(now, 100_000, pace.allowed, now * 0.7)
+
+        assert pace.allowed <= 16
+
+    def test_a_share_of_the_work_never_becomes_less(self) -> None:
+        """When more processes join, the processor time of each goes on from where it was."""
+        told: list[float] = []
+
+        class Noting(Pace):
+            def done(
+                self, now: float, moved: int, busy: int, spent: float = 0.0, requests: int = 1
+            ) -> None:
+                told.append(spent)
+
+        spent = 4.0
+        budget = HostBudget(Noting(), clock=lambda: 0.0, spent=lambda: spent)
+        budget.done(1)
+        budget.share(2)
+        budget.done(1)
+        budget.helped(1.0, 0)
+        budget.done(1)
+
+        assert told == [4.0, 4.0, 4.5]
