@@ -16,6 +16,7 @@ from mount.fs.facts import Fact
 if TYPE_CHECKING:
     from mount.fs.draft import Draft
     from mount.fs.handles import FileHandle
+    from mount.fs.listing import Walk
 
 # Renamed files keep their number while the kernel has forgotten them, up to so many.
 NUMBERS_KEPT = 65_536
@@ -46,6 +47,7 @@ class Node:
         "names_until",
         "noted",
         "owner",
+        "pages",
         "parent",
         "path",
         "permissions",
@@ -82,6 +84,8 @@ class Node:
         # folder that was made here.
         self.listed: Sequence[str] | None = None
         self.names_until = 0.0
+        # Of a large folder: the rest of a listing that goes on while its names are asked for.
+        self.pages: Walk | None = None
         self.asked = 0
         # Changed in place by this mount: a log that grows is not read past the daemon.
         self.edited = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
 from datastores.storage.contract import Page
@@ -57,3 +57,24 @@ class Shadows:
                 self._files.append(name)
             shown.append((name, fact))
         return shown
+
+
+class Walk:
+    """A listing of one folder that goes on when somebody wants more of it; used by one at a time."""
+
+    def __init__(self, pages: Iterator[Page], place: str) -> None:
+        self._pages = pages
+        self._place = place
+        self._shadows = Shadows()
+        self.listed = 0
+        self.is_over = False
+
+    def next_page(self) -> list[tuple[str, Fact]]:
+        """The next names; none when it is over."""
+        page = None if self.is_over else next(self._pages, None)
+        if page is None:
+            self.is_over = True
+            return []
+        children = list(self._shadows.visible(names_in(page, self._place)))
+        self.listed += len(children)
+        return children

@@ -78,6 +78,7 @@ class RangeReader:
         self._blocks: PartialFile = partial or self._in_memory()
         self._flights: list[Flight] = []
         self._unread = Extents()
+        self._gaps: Sequence[int] = ()
         self._closed = False
         self._complete: CachedFile | None = None
 
@@ -229,7 +230,7 @@ class RangeReader:
         with self._landed:
             if self._flights or self._blocks is not self._partial or self._complete:
                 return
-            if self._blocks.missing(0, self._content.size):
+            if self._has_gap():
                 return
         complete = self._blocks.finish()
         with self._landed:
@@ -237,6 +238,15 @@ class RangeReader:
                 complete, self._complete = None, complete
         if complete:
             complete.close()
+
+    def _has_gap(self) -> bool:
+        # The first or the last byte that was missing is missing still, mostly. To look at every
+        # block took 5 ms for a file of 4 GiB, after each request, and most of a random read's CPU.
+        if any(self._blocks.missing(at, 1) for at in self._gaps):
+            return True
+        missing = self._blocks.missing(0, self._content.size)
+        self._gaps = (missing[0][0], sum(missing[-1]) - 1) if missing else ()
+        return bool(missing)
 
     def _wait_for_others(self, start: int, end: int, deadline: float) -> None:
         with self._landed:

@@ -40,7 +40,7 @@ class MountView(Value):
     # What one streamed file may keep on the local disk while it is written.
     spool_bytes: int = 256 * MIB
     # Facts about names that the kernel does not hold.
-    facts: int = 65_536
+    facts: int = 131_072
     # A larger file that is deleted here while somebody reads it is not fetched for him first.
     keep_bytes: int = 1024 * MIB
     # How long a change waits for another change of the same file or folder.

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 from datastores.storage.contract import ObjectInfo
 from datastores.storage.memory import MemoryStore, MemoryStream
+from mount.cache.partial_file import FillingFile
+from mount.fs import tree
 from mount.fs.contract import Kind
 from tests.mount.fs.conftest import Mounted, MountIt, put, stored
 from tests.mount.fs.kernel import BOTH, WRITE
@@ -106,6 +111,65 @@ def test_names_asked_one_by_one_are_answered_by_one_listing(mounted: Mounted) ->
     assert mounted.requests() < 10
 
 
+def test_a_large_folder_is_listed_on_while_its_names_are_asked_for(
+    mount_it: MountIt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at all names of many pages in no order does so with a fraction of the requests."""
+    monkeypatch.setattr(tree, "QUESTIONS_A_PAGE", 20)
+    mounted = mount_it(MemoryStore(page_size=100))
+    sizes = {f"{number:04}": number % 7 for number in range(3000)}
+    for name, size in sizes.items():
+        put(mounted, f"d/{name}", bytes(size))
+    names = random.Random(1).sample(sorted(sizes), len(sizes))
+
+    found = {name: mounted.kernel.stat(f"d/{name}").size for name in names}
+
+    assert found == sizes
+    assert mounted.requests() < 700
+    before = mounted.requests()
+    assert {name: mounted.kernel.stat(f"d/{name}").size for name in names} == sizes
+    assert mounted.requests() == before
+
+
+def test_few_names_of_a_large_folder_are_asked_for_one_by_one(mount_it: MountIt) -> None:
+    """A look at some names of many pages lists two of them at most."""
+    mounted = mount_it(MemoryStore(page_size=100))
+    for number in range(1000):
+        put(mounted, f"d/{number:04}", b"x")
+
+    assert all(mounted.kernel.exists(f"d/{number:04}") for number in range(990, 930, -1))
+    assert mounted.requests() <= 60 + 2 + 2
+
+
+def test_what_changes_while_a_large_folder_is_listed_is_seen(
+    mount_it: MountIt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that came or went between two pages, here or elsewhere, are there or not."""
+    monkeypatch.setattr(tree, "QUESTIONS_A_PAGE", 10)
+    mounted = mount_it(MemoryStore(page_size=50), absent_seconds=0.0)
+    for number in range(500):
+        put(mounted, f"d/{number:04}", b"x")
+    for number in range(499, 300, -1):
+        mounted.kernel.stat(f"d/{number:04}")
+
+    put(mounted, "d/0000new", b"theirs")
+    mounted.kernel.unlink("d/0400")
+    mounted.kernel.write("d/0401", b"longer")
+    mounted.kernel.rename("d/0402", "d/moved")
+    for number in range(200, 290):
+        mounted.kernel.stat(f"d/{number:04}")
+
+    names = ("0000new", "0400", "0401", "0402", "moved")
+    assert [mounted.kernel.exists(f"d/{name}") for name in names] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert mounted.kernel.stat("d/0401").size == 6
+
+
 def test_random_reads_of_a_huge_file_fetch_little(mount_it: MountIt) -> None:
     """A random read of 4 KiB in a gibibyte fetches at most 512 KiB."""
     store = endless()
@@ -120,6 +184,29 @@ def test_random_reads_of_a_huge_file_fetch_little(mount_it: MountIt) -> None:
 
     assert sum(end - start for start, end in store.asked) <= 50 * 512 * KIB
     assert mounted.fs.counters().bytes_ahead == 0
+
+
+def test_a_read_does_not_look_at_every_block_of_a_huge_file(
+    mount_it: MountIt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a gibibyte is complete is seldom asked of all its blocks, however it is read."""
+    looks: list[int] = []
+    missing = FillingFile.missing
+
+    def noting(file: FillingFile, start: int, length: int) -> Sequence[tuple[int, int]]:
+        looks.append(length)
+        return missing(file, start, length)
+
+    monkeypatch.setattr(FillingFile, "missing", noting)
+    mounted = mount_it(endless())
+    rng = random.Random(3)
+    with mounted.kernel.open("huge") as file:
+        for _ in range(100):
+            file.read(4 * KIB, rng.randrange(MIB, GIB - MIB))
+        for offset in range(0, 64 * MIB, MIB):
+            file.read(4 * KIB, offset)
+
+    assert 0 < looks.count(GIB) <= 4
 
 
 def test_sequential_reader_sends_large_requests(mount_it: MountIt) -> None:
