@@ -102,7 +102,8 @@ class Pace:
             else:
                 self._give_up(limit)
         elif rate >= earlier * (1 - TOLERATED_LOSS):
-            self.before, self.hold, self.opening = None, self.next_hold, False
+            # A start keeps the processor busy, too: what was found during it is not the last word.
+            self.before, self.hold, self.rising = None, self.next_hold, self.opening
         else:
             self._give_up(limit)
 
