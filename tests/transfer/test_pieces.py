@@ -337,6 +337,18 @@ class TestPace:
 
         assert pace.allowed <= 16
 
+    def test_a_busy_start_does_not_slow_down_what_is_far_away(self) -> None:
+        """A processor that is busy with the start alone does not take requests from a slow network."""
+        pace, network = Pace(), Network(0.1, 200)
+        least, now = pace.allowed, 0.0
+        while now < 5.0:
+            now += 1 / network.rate(pace.allowed)
+            pace.done(now, 100_000, pace.allowed, min(now, 0.5))
+            least = min(least, pace.allowed)
+
+        assert least == 16
+        assert network.rate(pace.allowed) >= 0.7 * network.rate(200)
+
     def test_a_share_of_the_work_never_becomes_less(self) -> None:
         """When more processes join, the processor time of each goes on from where it was."""
         told: list[float] = []
