@@ -18,7 +18,7 @@ from datastores.history.elsewhere import Elsewhere
 from datastores.history.entries import Entry
 from datastores.history.keeping import Kept
 from datastores.history.metrics import gather
-from datastores.history.recorder import error_text
+from datastores.history.recorder import error_text, files_in
 from datastores.history.records import (
     INTERACTIVE,
     ExperimentName,
@@ -498,6 +498,14 @@ class Run(Elsewhere, Kept):
             display_name=name,
             parent=self._run_id,
         )
+
+    @override
+    def _expected_files(self) -> builtins.list[RunFile]:
+        """With what is in the folder that is kept when it completes."""
+        folder = None if self._outputs is None else Path(self._outputs)
+        written = files_in(folder) if folder is not None and folder.is_dir() else []
+        left = [RunFile(f"{OUTPUTS}/{name}", path.stat().st_size) for name, path in written]
+        return [*super()._expected_files(), *left]
 
     def _sibling(self, run_id: str, outputs: str | os.PathLike[str] | None) -> Run:
         return Run(self._experiment, run_id, outputs)

@@ -160,3 +160,20 @@ def test_a_script_registers_what_it_leaves(workspace: Workspace, experiment: Exp
     log = run.get_details_with_logs()["logFiles"]["logs/output.log"]
     assert f"files of run {run.id} arrive when it ends" in log
     assert NotFound.sentence in log
+
+
+def test_what_is_kept_at_the_end_can_be_registered_before(
+    workspace: Workspace, experiment: Experiment
+) -> None:
+    """A file in `outputs` becomes a model before the run completes, and arrives when it does."""
+    run = experiment.start_logging(snapshot_directory=None)
+    Path("outputs").mkdir()
+    Path("outputs/model.pkl").write_text("m")
+
+    model = run.register_model("cat", "outputs/model.pkl")
+
+    with pytest.raises(NotFound, match="arrive when it ends"):
+        model.download("early")
+    run.complete()
+    assert Path(model.download("late")).read_text() == "m"
+    assert workspace.models == {"cat": model}
