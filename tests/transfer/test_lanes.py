@@ -211,7 +211,9 @@ def test_lanes_are_renewed_while_a_long_transfer_runs(
         time.sleep(0.03)
 
     before = children()
-    summary = download(ForkedStore(source, note), "", tmp_path / "target")
+    # Few at once, so that it takes as long as several exchanges however many the pace would allow.
+    options = Options(limits=Limits(streams=8))
+    summary = download(ForkedStore(source, note), "", tmp_path / "target", options=options)
     assert counts(summary) == (FILES + 1, FILES + 1, 0, 0)
     assert len(readers()) > MOST_CHILDREN + 1
     assert children() == before
