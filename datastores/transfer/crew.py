@@ -15,6 +15,9 @@ from datastores.value import Value
 # may run: handing over one 4 KiB file at a time woke another thread for each of them.
 PLENTY = 4
 MOST_AT_ONCE = 16
+# And no more than this takes: what a change of the pace brings is known only when pieces of work end
+# that began after it.
+AT_ONCE_SECONDS = 0.05
 LIGHT = 1 << 20
 # Enough for every thread to find something, few enough that a million files are never in memory.
 AHEAD = 256
@@ -59,6 +62,8 @@ class Crew:
         self._fed = self._filler_waits = False
         self._active = 0
         self._weight = 0
+        # A piece of light work, on average; so long until it is known.
+        self._piece_seconds = 1.0
         self._idle = 0
         self._threads: list[threading.Thread] = []
         self._stopped = self._gave_up = False
@@ -170,6 +175,7 @@ class Crew:
 
     def _labour(self) -> None:
         while works := self._take():
+            began = time.monotonic()
             try:
                 if together := works[0].together:
                     together(works)
@@ -183,7 +189,7 @@ class Crew:
                 self._break(error)
             finally:
                 self._budget.leave()
-                self._done(works)
+                self._done(works, time.monotonic() - began)
 
     def _take(self) -> Sequence[Work]:
         with self._changed:
@@ -208,9 +214,9 @@ class Crew:
     def _begin(self, queue: deque[Work]) -> Sequence[Work]:
         works = [queue.popleft()]
         weight = works[0].weight
-        share = len(queue) // (PLENTY * self._most) if queue is self._feed else 0
+        share = self._share() if queue is self._feed else 0
         while (
-            len(works) < min(share, MOST_AT_ONCE)
+            len(works) < share
             and weight + queue[0].weight <= LIGHT
             and queue[0].together is works[0].together
         ):
@@ -223,14 +229,21 @@ class Crew:
         self._grow()
         return works
 
+    def _share(self) -> int:
+        """How many pieces of light work a thread takes at once."""
+        share = len(self._feed) // (PLENTY * self._most)
+        return min(share, MOST_AT_ONCE, int(AT_ONCE_SECONDS / max(self._piece_seconds, 1e-6)))
+
     def _fits(self, work: Work) -> bool:
         most = self._limits.memory_bytes
         return self._active < self._limits.streams and (
             not self._weight or self._weight + work.weight <= most
         )
 
-    def _done(self, works: Sequence[Work]) -> None:
+    def _done(self, works: Sequence[Work], seconds: float) -> None:
         with self._changed:
+            if works[0].weight <= LIGHT:
+                self._piece_seconds += (seconds / len(works) - self._piece_seconds) / 4
             self._active -= 1
             self._weight -= sum(work.weight for work in works)
             if self._over():

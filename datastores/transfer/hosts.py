@@ -60,6 +60,7 @@ class HostBudget:
             share, self._before = self._share(), 0.0
             self._processes = processes
             self._before = share - self._share()
+            self._pace.disturb()
 
     def _share(self) -> float:
         """Processor time of each process that works for this transfer, on average."""

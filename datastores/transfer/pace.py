@@ -16,9 +16,11 @@ LONGEST_HOLD = 32
 # only wake each other. 5,000 x 100 KiB from a near host: 2.0 CPU-s with 4, 4.2 with 64. Shares were
 # 0.65 to 0.75 with 4 and 0.6 to 0.9 with 64: others on the machine have to compute, too.
 CROWDED = 0.65
-# Of fewer requests a second it is not they that keep the processor busy, but the start: from a host
-# 100 ms away a quarter of the requests was a quarter of the pace, for seconds.
+# Of fewer requests a second it is not they that keep the processor busy, but the start; and requests
+# that take longer are under way and not in each other's way. From a host 100 ms away a quarter of
+# the requests was a quarter of the pace, for seconds.
 CROWD_A_SECOND = 1000
+CROWDED_SECONDS = 0.05
 # Above it a request spends its time in calls that do not hold the interpreter.
 SMALL_BYTES = 1 << 20
 
@@ -28,8 +30,10 @@ class Pace:
     """The number of requests allowed now; pure, the caller brings the clock.
 
     It doubles while doubling helps, then tries a quarter more or a fifth less from time to time, or
-    a quarter of it where the processor and not the network is the limit, and keeps what did better. Throttling halves it, and nothing grows until the pause the service
-    asked for is over. Not thread-safe: its owner holds a lock.
+    a quarter of it where the processor and not the network is the limit, and keeps what did better.
+    A change is judged by what began after it: as many calls of `done` as there were requests under
+    way are not counted. Throttling halves it, and nothing grows until the pause the service asked
+    for is over. Not thread-safe: its owner holds a lock.
     """
 
     limit: float = 16.0
@@ -44,6 +48,8 @@ class Pace:
     next_hold: int = 4
     rising: bool = True
     quiet_until: float = 0.0
+    # Calls that are still about requests from before the last change.
+    unsettled: int = 0
     window_began: float | None = None
     window_spent: float = 0.0
     window_work: int = 0
@@ -61,6 +67,10 @@ class Pace:
 
         `spent` is the processor time of this process so far.
         """
+        if self.unsettled:
+            self.unsettled -= 1
+            self.window_began = None
+            return
         if self.window_began is None:
             self._open_window(now, spent)
         self.window_work += moved + requests * REQUEST_BYTES
@@ -69,11 +79,19 @@ class Pace:
         elapsed = now - (self.window_began or 0.0)
         wanted = self.first_window_seconds if self.opening else self.window_seconds
         if elapsed >= wanted and self.window_count >= self.allowed:
-            is_small = self.window_work < self.window_count * (REQUEST_BYTES + SMALL_BYTES)
-            are_many = is_small and self.window_count >= CROWD_A_SECOND * elapsed
-            crowded = are_many and spent - self.window_spent >= CROWDED * elapsed
-            self._judge(now, self.window_work / elapsed, crowded=crowded)
+            allowed = self.allowed
+            self._judge(now, self.window_work / elapsed, crowded=self._is_crowded(elapsed, spent))
             self._open_window(now, spent)
+            if self.allowed != allowed:
+                # Those under way, and where there are more than before, the first of each: it may
+                # make its connection.
+                self.unsettled = busy + (self.allowed if self.allowed > allowed else 0)
+
+    def disturb(self) -> None:
+        """How the work is done changes: what was found about the last change is found out anew."""
+        if self.before is not None:
+            self.limit, self.before, self.rising = self.before[0], None, True
+        self.window_began, self.unsettled = None, 2 * self.allowed
 
     def throttled(self, now: float, retry_after_seconds: float | None) -> None:
         """The service asked for less."""
@@ -81,7 +99,15 @@ class Pace:
             self.limit = max(float(self.least), self.limit / 2)
         self.quiet_until = max(self.quiet_until, now + (retry_after_seconds or 1.0))
         self.opening, self.before, self.hold = False, None, 4
-        self.window_began = None
+        self.window_began, self.unsettled = None, 0
+
+    def _is_crowded(self, elapsed: float, spent: float) -> bool:
+        return (
+            self.window_work < self.window_count * (REQUEST_BYTES + SMALL_BYTES)
+            and self.window_count >= CROWD_A_SECOND * elapsed
+            and self.window_busiest * elapsed <= CROWDED_SECONDS * self.window_count
+            and spent - self.window_spent >= CROWDED * elapsed
+        )
 
     def _open_window(self, now: float, spent: float) -> None:
         self.window_began, self.window_spent = now, spent

@@ -40,8 +40,6 @@ class Smalls:
         weight = min(fetch.info.size, SMALL_WEIGHT)
         # An empty object may be a folder's marker, which only this process knows about.
         many = self._found > WORTH_IT and self._lanes.count and fetch.info.size
-        if many and self._found == WORTH_IT + 1:
-            self._session.budget.share(self._lanes.count)
         together = self._together if many else None
         return _SmallWork(lambda: self._fetch(fetch), weight, together, fetch)
 

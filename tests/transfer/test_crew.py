@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from datastores.errors import Unavailable
 from datastores.storage.memory import MemoryStore
 from datastores.transfer import Limits, download
-from datastores.transfer.crew import AHEAD, MOST_AT_ONCE, Crew, Work
+from datastores.transfer.crew import AHEAD, AT_ONCE_SECONDS, MOST_AT_ONCE, Crew, Work
 from datastores.transfer.hosts import HostBudget, budget_for, slow_down
 from datastores.transfer.pace import Pace
 
@@ -162,6 +162,28 @@ def test_light_work_is_handed_over_in_handfuls() -> None:
 
     assert done == list(range(5 * AHEAD))
     assert entered < len(done) / 2
+
+
+def test_what_takes_long_is_taken_one_at_a_time() -> None:
+    """Many pieces wait, but each takes longer than a handful may: nobody holds several of them."""
+    workers = crew(streams=1)
+    full = threading.Event()
+    together: list[int] = []
+
+    def slow(works: Sequence[Work]) -> None:
+        together.append(len(works))
+        threading.Event().wait(AT_ONCE_SECONDS)
+
+    def stream() -> Iterator[Work]:
+        yield Work(lambda: full.wait(30) and None)
+        for number in range(AHEAD):
+            if number == AHEAD // 2:
+                full.set()
+            yield Work(lambda: None, 4096, slow if number < 8 else None)
+
+    workers.run(stream())
+
+    assert together == [1] * 8
 
 
 def test_memory_is_bounded_by_weight() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import heapq
 import itertools
 import zlib
 from pathlib import Path
@@ -241,6 +242,19 @@ def drive(
     return now
 
 
+def drive_connections(pace: Pace, round_trip: float, seconds: float) -> None:
+    """Let the pace steer streams that make a connection before their first request."""
+    ends: list[float] = []
+    connections, now = 0, 0.0
+    while now < seconds:
+        while len(ends) < pace.allowed:
+            is_new = connections <= len(ends)
+            connections += is_new
+            heapq.heappush(ends, now + round_trip * (1 + is_new))
+        now = heapq.heappop(ends)
+        pace.done(now, 100_000, len(ends) + 1, now * 0.1)
+
+
 class TestPace:
     @settings(quick, max_examples=15)
     @given(
@@ -326,6 +340,25 @@ class TestPace:
         drive(pace, network, 60, cores=0.9)
 
         assert network.rate(pace.allowed) >= 0.7 * network.rate(100)
+
+    def test_what_is_far_away_gets_many_streams_soon(self) -> None:
+        """From a host 100 ms away, 200 ms on a new connection, 128 requests are made within 2 s."""
+        pace = Pace()
+
+        drive_connections(pace, 0.1, 2.0)
+
+        assert pace.allowed >= 128
+
+    def test_a_change_of_hands_is_not_taken_for_the_effect_of_more_streams(self) -> None:
+        """While all connections are made anew, what was under trial is not judged, but tried again."""
+        pace = Pace(limit=32.0)
+        drive_connections(pace, 0.1, 0.5)
+        tried = pace.allowed
+
+        pace.disturb()
+        drive_connections(pace, 0.1, 1.5)
+
+        assert tried < pace.allowed == pace.most
 
     def test_a_start_does_not_lead_to_many_streams(self) -> None:
         """While every window is better than the last one anyway, a busy processor is not filled."""
