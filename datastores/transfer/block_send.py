@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from datastores.errors import AlreadyExists
@@ -12,6 +13,7 @@ from datastores.storage.contract import ABSENT
 from datastores.transfer.checksum import fingerprint
 from datastores.transfer.crew import Work
 from datastores.transfer.options import Overwrite
+from datastores.transfer.pieces import Pieces
 from datastores.transfer.ranges import block_bytes
 from datastores.transfer.sending import is_same
 from datastores.transfer.small_send import changed
@@ -42,10 +44,8 @@ class BlockSend:
         # Under the reading lock: blocks are read, and hashed, strictly in order.
         self._ids: list[str] = []
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._lock = threading.Lock()
-        # Under the lock.
-        self._left = -(-found.size // self._block)
-        self._error: Exception | None = None
+        self._pieces = Pieces(self._complete)
+        self._pieces.left = -(-found.size // self._block)
 
     def open(self) -> None:
         """Open the file, ask what is there already, and queue the blocks."""
@@ -61,7 +61,8 @@ class BlockSend:
             sending.fail(self._found.name, error)
             return
         sending.ledger.started(self._found.name)
-        sending.crew.add(Work(self._run, self._block) for _ in range(self._left))
+        work = Work(partial(self._pieces.run, self._send_next), self._block)
+        sending.crew.add([work] * self._pieces.left)
 
     def close(self) -> None:
         """Let go of the file; blocks that were sent wait for the next run."""
@@ -69,22 +70,6 @@ class BlockSend:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-    def _run(self) -> int | None:
-        moved: int | None = None
-        error: Exception | None = None
-        try:
-            if self._error is None:
-                moved = self._send_next()
-        except Exception as failed:  # noqa: BLE001  # reported with the file's name
-            error = failed
-        with self._lock:
-            self._error = self._error or error
-            self._left -= 1
-            last = self._left == 0
-        if last:
-            self._complete()
-        return moved
 
     def _send_next(self) -> int | None:
         with self._reading:
@@ -129,14 +114,14 @@ class BlockSend:
 
     def _complete(self) -> None:
         try:
-            if self._error is None:
+            if self._pieces.error is None:
                 self._commit()
         except Exception as failed:  # noqa: BLE001  # reported with the file's name
-            self._error = failed
+            self._pieces.error = failed
         finally:
             self.close()
-        if self._error is not None:
-            self._sending.fail(self._found.name, self._error)
+        if self._pieces.error is not None:
+            self._sending.fail(self._found.name, self._pieces.error)
 
     def _refuse_change(self) -> None:
         if not is_same(self._found, os.fstat(self._fd)):

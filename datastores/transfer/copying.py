@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from datastores import keys
@@ -28,6 +28,7 @@ from datastores.transfer.globs import Globs
 from datastores.transfer.hosts import HostBudget, budget_for
 from datastores.transfer.ledger import Ledger
 from datastores.transfer.options import Options, Overwrite
+from datastores.transfer.pieces import Pieces
 from datastores.transfer.planning import Refuse
 from datastores.transfer.present import Present, worth_listing
 from datastores.transfer.ranges import Range, block_bytes, plan_ranges
@@ -304,10 +305,7 @@ class _BlockCopy:
         self._info = info
         self._key = key
         self._run_id = os.urandom(6).hex()
-        self._lock = threading.Lock()
-        # Under the lock.
-        self._left = 0
-        self._error: Exception | None = None
+        self._pieces = Pieces(self._complete)
 
     @staticmethod
     def suits(target: Store, info: ObjectInfo) -> bool:
@@ -324,34 +322,24 @@ class _BlockCopy:
         staging = self._staging
         length = block_bytes(self._info.size, staging.largest_block, staging.most_blocks)
         pieces = list(plan_ranges(self._info.size, length))
-        self._left = len(pieces)
+        self._pieces.left = len(pieces)
         if not pieces:
             # It has become empty since the listing, so no block will end it.
             self._complete()
             return
-        copying.crew.add(Work(_Block(self, piece), COPIES * piece.length) for piece in pieces)
+        copying.crew.add(
+            Work(
+                partial(self._pieces.run, partial(self._send, piece)),
+                COPIES * piece.length,
+            )
+            for piece in pieces
+        )
 
     @property
     def _staging(self) -> Staging:
         staging = self._copying.target.staging
         assert staging is not None
         return staging
-
-    def run(self, piece: Range) -> int | None:
-        moved: int | None = None
-        error: Exception | None = None
-        try:
-            if self._error is None:
-                moved = self._send(piece)
-        except Exception as failed:  # noqa: BLE001  # reported with the object's name
-            error = failed
-        with self._lock:
-            self._error = self._error or error
-            self._left -= 1
-            last = self._left == 0
-        if last:
-            self._complete()
-        return moved
 
     def _send(self, piece: Range) -> int:
         copying, info = self._copying, self._info
@@ -377,7 +365,7 @@ class _BlockCopy:
 
     def _complete(self) -> None:
         copying, info = self._copying, self._info
-        error = self._error
+        error = self._pieces.error
         if error is None:
             try:
                 copying.crew.check()
@@ -404,16 +392,3 @@ class _BlockCopy:
             copying.ledger.skipped(info.key, "it exists")
             return
         copying.ledger.finished(info.key)
-
-
-class _Block:
-    """The work of copying one block."""
-
-    __slots__ = ("_copy", "_piece")
-
-    def __init__(self, copy: _BlockCopy, piece: Range) -> None:
-        self._copy = copy
-        self._piece = piece
-
-    def __call__(self) -> int | None:
-        return self._copy.run(self._piece)

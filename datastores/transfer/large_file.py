@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from datastores.errors import Corrupted, PreconditionFailed
@@ -14,6 +14,7 @@ from datastores.transfer.arrival import publish
 from datastores.transfer.checksum import ALGORITHMS, PREFERRED
 from datastores.transfer.crew import Work
 from datastores.transfer.options import Integrity
+from datastores.transfer.pieces import Pieces
 from datastores.transfer.planning import version_of
 from datastores.transfer.ranges import Range, plan_ranges, range_bytes
 
@@ -46,11 +47,9 @@ class LargeFetch:
         self._claimed: dict[int, int] = {}
         # The file held nothing when this run began, so holes in it are zeros.
         self._fresh = False
-        self._lock = threading.Lock()
-        # Under the lock.
+        # One for each range, put there by the thread that brings it.
         self._checksums: list[int] = []
-        self._left = 0
-        self._error: Exception | None = None
+        self._pieces = Pieces(self._complete)
 
     def open(self) -> None:
         """Claim the file, find out what an earlier run left, and queue the ranges."""
@@ -71,7 +70,7 @@ class LargeFetch:
         except BaseException:
             self.close()
             raise
-        if self._left:
+        if self._pieces.left:
             session.crew.add(self._works())
         else:
             # It has become empty since the listing, so no range will end it.
@@ -108,7 +107,7 @@ class LargeFetch:
             self._fresh = True
         count = -(-size // length)
         self._checksums = [0] * count
-        self._left = count
+        self._pieces.left = count
 
     def _allocate(self, size: int) -> None:
         try:
@@ -125,23 +124,7 @@ class LargeFetch:
     def _works(self) -> Iterator[Work]:
         length = range_bytes(self._info.size)
         for piece in plan_ranges(self._info.size, length):
-            yield Work(lambda piece=piece: self._run(piece), RANGE_WEIGHT)  # type: ignore[misc]
-
-    def _run(self, piece: Range) -> int | None:
-        moved: int | None = None
-        error: Exception | None = None
-        try:
-            if self._error is None:
-                moved = self._bring(piece)
-        except Exception as failed:  # noqa: BLE001  # reported with the file's name
-            error = failed
-        with self._lock:
-            self._error = self._error or error
-            self._left -= 1
-            last = self._left == 0
-        if last:
-            self._complete()
-        return moved
+            yield Work(partial(self._pieces.run, partial(self._bring, piece)), RANGE_WEIGHT)
 
     def _bring(self, piece: Range) -> int | None:
         session, name = self._session, self._fetch.name
@@ -159,7 +142,7 @@ class LargeFetch:
             self._refuse_another(stream.info)
             for data in stream:
                 session.crew.check()
-                if self._error is not None:
+                if self._pieces.error is not None:
                     return None
                 size = memoryview(data).nbytes
                 if at + size > end:
@@ -180,17 +163,17 @@ class LargeFetch:
     def _complete(self) -> None:
         session, name = self._session, self._fetch.name
         try:
-            if self._error is None:
+            if self._pieces.error is None:
                 self._finish()
         except Exception as failed:  # noqa: BLE001  # reported with the file's name
-            self._error = failed
+            self._pieces.error = failed
         finally:
             self.close()
-        if isinstance(self._error, PreconditionFailed) and self._restarts < MOST_RESTARTS:
+        if isinstance(self._pieces.error, PreconditionFailed) and self._restarts < MOST_RESTARTS:
             session.ledger.retried()
             session.crew.add([Work(LargeFetch(session, self._fetch, self._restarts + 1).open)])
-        elif self._error is not None:
-            session.fail(name, self._error)
+        elif self._pieces.error is not None:
+            session.fail(name, self._pieces.error)
 
     def _finish(self) -> None:
         session = self._session
