@@ -9,6 +9,7 @@ import click
 
 from datastores.cli.options import (
     ask,
+    completed_from,
     find_workspace,
     json_option,
     print_json,
@@ -18,26 +19,17 @@ from datastores.cli.tables import counted, iso_time, print_table, size_text
 from datastores.text import printable
 
 if TYPE_CHECKING:
+    from datastores.catalog.workspace import Workspace
     from datastores.history.records import ExperimentRecord, ExperimentRemoval
     from datastores.history.run_history import RunHistory
 
 
-def complete_experiment(
-    ctx: click.Context,
-    param: click.Parameter,  # noqa: ARG001  # click's signature
-    incomplete: str,
-) -> list[str]:
-    """Names of experiments, archived ones included, for the shell."""
-    from datastores.errors import DatastoresError
-
-    try:
-        found = _history(ctx.params.get("workspace_name")).experiments()
-    except DatastoresError:
-        return []  # a completion has nowhere to complain
-    return [str(one.name) for one in found if one.name.startswith(incomplete)]
-
-
-_name_argument = click.argument("name", shell_complete=complete_experiment)
+_name_argument = click.argument(
+    "name",
+    shell_complete=completed_from(
+        lambda workspace: (str(one.name) for one in _history(workspace).experiments())
+    ),
+)
 
 
 @click.group("experiments")
@@ -56,7 +48,7 @@ def list_command(
     """Show experiments and how many runs they had."""
     found = [
         one
-        for one in _history(workspace_name).experiments()
+        for one in _history(find_workspace(workspace_name)).experiments()
         if with_archived or (one.archived is not None) == archived
     ]
     if as_json:
@@ -77,7 +69,7 @@ def archive_command(name: str, workspace_name: str | None, as_json: bool) -> Non
 
     Its next run takes it back.
     """
-    _tell(_history(workspace_name).archive_experiment(name), as_json=as_json)
+    _tell(_history(find_workspace(workspace_name)).archive_experiment(name), as_json=as_json)
 
 
 @experiments_command.command("reactivate")
@@ -86,7 +78,10 @@ def archive_command(name: str, workspace_name: str | None, as_json: bool) -> Non
 @json_option
 def reactivate_command(name: str, workspace_name: str | None, as_json: bool) -> None:
     """Take an experiment back that was put away."""
-    _tell(_history(workspace_name).archive_experiment(name, archived=False), as_json=as_json)
+    _tell(
+        _history(find_workspace(workspace_name)).archive_experiment(name, archived=False),
+        as_json=as_json,
+    )
 
 
 @experiments_command.command("delete")
@@ -102,7 +97,7 @@ def delete_command(
 
     Files of its runs stay in their stores and folders.
     """
-    history = _history(workspace_name)
+    history = _history(find_workspace(workspace_name))
     removal = history.plan_removal(name)
     if not as_json:
         _show(removal)
@@ -115,10 +110,9 @@ def delete_command(
         print_json({"deleted": not dry_run, **asdict(removal)})
 
 
-def _history(workspace_name: str | None) -> RunHistory:
+def _history(workspace: Workspace) -> RunHistory:
     from datastores.history.run_history import RunHistory
 
-    workspace = find_workspace(workspace_name)
     return RunHistory(workspace.registry, workspace.name)
 
 

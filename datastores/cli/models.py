@@ -8,27 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datastores.cli.options import find_workspace, json_option, print_json, workspace_option
+from datastores.cli.options import (
+    completed_from,
+    find_workspace,
+    json_option,
+    print_json,
+    workspace_option,
+)
 from datastores.cli.tables import iso_time, print_table
 
 if TYPE_CHECKING:
+    from datastores.catalog.workspace import Workspace
     from datastores.history.model_records import ModelRecord, ModelRegistry
-
-
-def complete_model(
-    ctx: click.Context,
-    param: click.Parameter,  # noqa: ARG001  # click's signature
-    incomplete: str,
-) -> list[str]:
-    """Names of models with their versions, for the shell."""
-    from datastores.errors import DatastoresError
-
-    try:
-        found = _registry(ctx.params.get("workspace_name")).list()
-    except DatastoresError:
-        return []  # a completion has nowhere to complain
-    names = (f"{one.name}:{one.version}" for one in found)
-    return [name for name in names if name.startswith(incomplete)]
 
 
 @click.group("models")
@@ -47,7 +38,7 @@ def list_command(
     """Show models, the newest version of each first."""
     found = [
         one
-        for one in _registry(workspace_name).list()
+        for one in _registry(find_workspace(workspace_name)).list()
         if name in (None, one.name) and run_id in (None, one.run_id)
     ]
     if as_json:
@@ -60,7 +51,13 @@ def list_command(
 
 
 @models_command.command("download")
-@click.argument("model", metavar="NAME[:VERSION]", shell_complete=complete_model)
+@click.argument(
+    "model",
+    metavar="NAME[:VERSION]",
+    shell_complete=completed_from(
+        lambda workspace: (f"{one.name}:{one.version}" for one in _registry(workspace).list())
+    ),
+)
 @click.argument("folder", default=".", type=click.Path(file_okay=False))
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @workspace_option
@@ -81,10 +78,9 @@ def download_command(
         click.echo(path)
 
 
-def _registry(workspace_name: str | None) -> ModelRegistry:
+def _registry(workspace: Workspace) -> ModelRegistry:
     from datastores.history.model_records import ModelRegistry
 
-    workspace = find_workspace(workspace_name)
     return ModelRegistry(workspace.registry, workspace.name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datastores.catalog.workspace import Workspace
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Completion = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
 def workspace_option(command: Command) -> Command:
@@ -122,12 +123,23 @@ def complete_workspace(
     return [name for name in Workspace.list() if name.startswith(incomplete)]
 
 
-def complete_datastore(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  # click's signature
-    """Names of the workspace's datastores, for the shell."""
-    from datastores.errors import DatastoresError
+def completed_from(names: Callable[[Workspace], Iterable[str]]) -> Completion:
+    """What a shell offers: those names in the command's workspace that begin as typed."""
 
-    try:
-        names = find_workspace(ctx.params.get("workspace_name")).datastores
-    except DatastoresError:
-        return []  # a completion has nowhere to complain
-    return [name for name in names if name.startswith(incomplete)]
+    def complete(
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG001  # click's signature
+        incomplete: str,
+    ) -> list[str]:
+        from datastores.errors import DatastoresError
+
+        try:
+            found = list(names(find_workspace(ctx.params.get("workspace_name"))))
+        except DatastoresError:
+            return []  # a completion has nowhere to complain
+        return [name for name in found if name.startswith(incomplete)]
+
+    return complete
+
+
+complete_datastore = completed_from(lambda workspace: workspace.datastores)
