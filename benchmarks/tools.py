@@ -64,7 +64,7 @@ def find_tools(cache: Path, *, azcopy: bool = True) -> Tools:
         nginx_modules=_first(roots, f"usr/lib/nginx/modules/{_MODULES[0]}").parent,
         rclone=_first(roots, "usr/bin/rclone"),
         azcopy=_find_azcopy(cache / "node") if azcopy else Path("azcopy"),
-        python=_find_python(cache / "python"),
+        python=find_python(cache),
         library_path=":".join(libraries),
     )
 
@@ -131,10 +131,11 @@ def install_node(folder: Path, package: str) -> None:
     run_quietly("npm", "install", "--prefix", str(folder), *quiet, package)
 
 
-def _find_python(folder: Path) -> Path:
+def find_python(cache: Path) -> Path:
     """The present interpreter if it has the libraries, else one of our own that gets them."""
     if _has_libraries(Path(sys.executable)):
         return Path(sys.executable)
+    folder = cache / "python"
     python = folder / "bin/python"
     if not (python.exists() and _has_libraries(python)):
         say("installing this project and its libraries into a virtual environment")
@@ -144,8 +145,10 @@ def _find_python(folder: Path) -> Path:
 
 
 def _has_libraries(python: Path) -> bool:
-    code = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))"
-    tried = subprocess.run([python, "-c", code, *_LIBRARIES], capture_output=True, check=False)
+    # The last one is this repository's own: it shows whether what it needs is there, too.
+    code = "import importlib, sys; list(map(importlib.import_module, sys.argv[1:]))"
+    command = [str(python), "-c", code, *_LIBRARIES, "datastores.definitions"]
+    tried = subprocess.run(command, capture_output=True, check=False, cwd=_REPOSITORY)
     return tried.returncode == 0
 
 
