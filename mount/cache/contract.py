@@ -65,10 +65,11 @@ class PartialFile(Protocol):
     def missing(self, start: int, length: int) -> Sequence[tuple[int, int]]:
         """Ranges (start, length) on block borders that are not there yet and cover the question."""
 
-    def write(self, start: int, data: Buffer) -> None:
+    def write(self, start: int, *pieces: Buffer) -> None:
         """Put bytes that begin on a block border; whole blocks count once they are on disk.
 
-        What finds no room stays missing.
+        Pieces follow each other; those of whole blocks are not copied. What finds no room stays
+        missing.
         """
 
     def read(self, start: int, length: int) -> Buffer | None:

@@ -26,7 +26,7 @@ class FinishedFile:
     def missing(self, start: int, length: int) -> Sequence[tuple[int, int]]:  # noqa: ARG002 - the protocol's signature
         return []
 
-    def write(self, start: int, data: Buffer) -> None:
+    def write(self, start: int, *pieces: Buffer) -> None:
         """Nothing is missing, so nothing is written."""
 
     def note_written(self, start: int, length: int) -> None:

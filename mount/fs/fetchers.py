@@ -423,11 +423,11 @@ class _Blocks:
         assert self._partial
         return self._partial.block_bytes
 
-    def put(self, _flight: _Blocks, start: int, data: Buffer) -> None:
+    def put(self, _flight: _Blocks, start: int, *pieces: Buffer) -> None:
         assert self._partial
-        size = memoryview(data).nbytes
+        size = sum(memoryview(piece).nbytes for piece in pieces)
         self._counters.add("bytes_fetched", size)
-        self._partial.write(start, data)
+        self._partial.write(start, *pieces)
         if self._partial.missing(start, size):
             raise NoRoom  # refused by the disk; what was written before is there
         self._untold += size

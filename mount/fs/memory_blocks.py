@@ -39,8 +39,8 @@ class MemoryBlocks:
                     found.append((at, size))
         return found
 
-    def write(self, start: int, data: Buffer) -> None:
-        view = memoryview(data)
+    def write(self, start: int, *pieces: Buffer) -> None:
+        view = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         with self._lock:
             for at in range(0, len(view), BLOCK_BYTES):
                 piece = bytes(view[at : at + BLOCK_BYTES])

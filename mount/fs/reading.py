@@ -204,14 +204,14 @@ class RangeReader:
     def block_bytes(self) -> int:
         return self._blocks.block_bytes
 
-    def put(self, flight: Flight, start: int, data: Buffer) -> None:
+    def put(self, flight: Flight, start: int, *pieces: Buffer) -> None:
         """Take in whole blocks of a flight."""
-        size = memoryview(data).nbytes
+        size = sum(memoryview(piece).nbytes for piece in pieces)
         self._counters.add("bytes_fetched", size)
         try:
-            self._blocks.write(start, data)
+            self._blocks.write(start, *pieces)
         except NoRoom:
-            self._leave_the_cache().write(start, data)
+            self._leave_the_cache().write(start, *pieces)
         with self._landed:
             flight.landed = start + size
             self._landed.notify_all()
