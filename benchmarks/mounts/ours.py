@@ -18,6 +18,7 @@ from datastores.storage.open import open_store
 from mount import adapters
 from mount.cache import NodeCache
 from mount.fs.file_system import StoreFileSystem
+from mount.fs.kept import allow_many_files
 from mount.fs.spool import Spool
 from mount.fs.view import MountView
 from mount.fuse.options import MountOptions
@@ -27,6 +28,7 @@ _QUOTA_BYTES = 64 << 30
 
 def main(mountpoint: str, cache_folder: str, port: str, container: str, way: str) -> None:
     """Serve until unmounted."""
+    allow_many_files()
     folder = Path(cache_folder)
     folder.mkdir(parents=True, exist_ok=True)
     definition = BlobContainer(

@@ -84,6 +84,11 @@ class NodeCache:
     def folder(self) -> str:
         return str(self._folder)
 
+    @property
+    def quota_bytes(self) -> int:
+        """How much it may take; a mount keeps a part of that open."""
+        return self._shelf.limits.quota_bytes
+
     def again(self) -> Self:
         shelf = self._shelf
         trouble = Trouble(str(self._folder))

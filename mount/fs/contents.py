@@ -91,7 +91,8 @@ class Contents:
     """The versions that are open, each fetched once however many want it.
 
     What is kept beyond the last close is let go of when it has been idle for some seconds, and
-    before anything comes into the cache, which may need the room.
+    before anything comes into the cache, which may need the room: at once if it is much, else as
+    soon as there is none.
     """
 
     def __init__(
@@ -182,7 +183,7 @@ class Contents:
         if asked is None:
             self._landed(ticket)
             return None
-        self.let_go_of_kept()
+        self._make_way()
         return _Errand(self, ticket, fact.size, asked)
 
     def arrived(self, ticket: Ticket, size: int, asked: Asked) -> None:
@@ -245,11 +246,11 @@ class Contents:
 
     def adopt(self, key: str, version: str, size: int, path: str) -> None:
         """A stored file that nobody writes to any more is in the cache, too, if there is room."""
-        self.let_go_of_kept()
+        self._make_way()
         try:
             self._cache.adopt(self._cache_key(key, version, size), path, given=True).close()
         except NoRoom:
-            self._counters.add("without_cache")
+            self._note_no_room()
 
     def read(self, content: Content, start: int, end: int, pacer: Pacer) -> Buffer:
         """The bytes of a range; `start` < `end` <= size."""
@@ -326,6 +327,13 @@ class Contents:
         content.users += 1
         return content
 
+    def _make_way(self) -> None:
+        """Something comes in; cheap where nothing is in the way."""
+        with self._lock:
+            loose = self._off_the_shelf(self._kept.in_the_way())
+        for content in loose:
+            self._close(content)
+
     def _off_the_shelf(self, contents: Sequence[Content]) -> Sequence[Content]:
         """Nobody finds these any more; lock held."""
         for content in contents:
@@ -391,7 +399,7 @@ class Contents:
 
     def _fetch(self, key: str, fact: Fact) -> tuple[Content, ObjectInfo | None]:
         self._counters.add("cache_misses")
-        self.let_go_of_kept()
+        self._make_way()
         if fact.size <= self._view.small_file_bytes:
             return self._fetch_small(key, fact)
         info = None
@@ -418,7 +426,7 @@ class Contents:
         try:
             content.cached = self._put(key, info, data)
         except NoRoom:
-            self._counters.add("without_cache")
+            self._note_no_room()
             if self._counters.get("memory_bytes") + len(data) > self._view.memory_bytes:
                 return self._by_ranges(content, uncached=True), info
             content.memory = data
@@ -435,6 +443,11 @@ class Contents:
         content.cached = cached
         return self._shelve(content)
 
+    def _note_no_room(self) -> None:
+        """Somebody reads without the cache; what is kept shall not be why the next one does."""
+        self._counters.add("without_cache")
+        self.let_go_of_kept()
+
     def _put(self, key: str, info: ObjectInfo, data: bytes) -> CachedFile:
         if info.version is None:  # nothing to know it by
             raise NoRoom
@@ -448,7 +461,7 @@ class Contents:
                     self._cache_key(content.key, content.version, content.size)
                 )
         except NoRoom:
-            self._counters.add("without_cache")
+            self._note_no_room()
         content.cached = partial.finish() if partial else None
         content.reader = RangeReader(
             self._store,

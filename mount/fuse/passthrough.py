@@ -42,7 +42,9 @@ RESERVED_SECONDS = 10.0
 REFUSED_FOR_GOOD = {errno.EPERM, errno.ENOTTY, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
-# Plain numbers: arithmetic with enumerations was a tenth of an open.
+# Plain numbers: arithmetic with enumerations was a tenth of an open, and looking a member up takes
+# Python 0.14 us each time.
+READ = Access.READ
 KEEP_CACHE, DIRECT_IO, NOFLUSH, PASSTHROUGH = map(
     int, (OpenFlag.KEEP_CACHE, OpenFlag.DIRECT_IO, OpenFlag.NOFLUSH, OpenFlag.PASSTHROUGH)
 )
@@ -128,7 +130,7 @@ class Passthrough:
             if registration is None:
                 mode.handles.add(opened.handle)
                 return Admission(_cached_flags(opened, access))
-            if access is Access.READ and _is_of(opened, registration):
+            if access is READ and _is_of(opened, registration):
                 mode.handles.add(opened.handle)
                 self.backed_opens += 1
                 return registration.admission
@@ -149,10 +151,12 @@ class Passthrough:
             if mode.handles:
                 return None
             del self._modes[node]
-            if mode.registration is None:
+            registration = mode.registration
+            if registration is None:
                 return mode.backing if self.enabled else None
-            mode.registration.modes -= 1
-            self._settle(mode.registration)
+            registration.modes -= 1
+            if not registration.is_kept:
+                self._settle(registration)
             return None
 
     def resume(
@@ -207,7 +211,9 @@ class Passthrough:
 
     def _first(self, node: int, opened: Opened, access: Access) -> Admission:
         registration: Registration | None = None
-        may_be_backed = self.enabled and access is Access.READ and not self._is_reserved(node)
+        may_be_backed = self.enabled and access is READ
+        if self._reserved and self._is_reserved(node):
+            may_be_backed = False
         if may_be_backed and opened.backing_fd is not None:
             if opened.backing is not None:
                 registration = opened.backing.registered
@@ -288,7 +294,7 @@ def _cached_flags(opened: Opened, access: Access) -> int:
     flags = KEEP_CACHE if opened.keep_cache else 0
     if opened.direct:
         flags |= DIRECT_IO
-    if access is Access.READ:
+    if access is READ:
         flags |= NOFLUSH  # nothing to flush: saves a request per close
     return flags
 

@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+from mount.fs.kept import allow_many_files
 from mount.host.keeper import keep
 from mount.host.order import order_from_json
 from mount.logs import line_formatter
@@ -32,6 +33,7 @@ def main() -> None:
         os.dup2(nothing, fd)
     os.close(nothing)
     _log()
+    allow_many_files()
     keep(order, Path(sys.argv[1]), ready_fd)
 
 

@@ -101,7 +101,10 @@ def _child(order: MountOrder, spool: Spool, pipe: int) -> None:
 
 def _read(pipe: int, deadline: float) -> bytes:
     text = b""
-    while select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+    # Not `select`, which knows no descriptor above 1023.
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
         piece = os.read(pipe, 1 << 16)
         if not piece:
             break

@@ -126,10 +126,13 @@ def _hand_over(launched: subprocess.Popen[bytes], order: MountOrder) -> None:
 def _line(launched: subprocess.Popen[bytes], deadline: float) -> str | None:
     """The next line of what it says; None when none comes in time."""
     assert launched.stdout
+    # Not `select`, which knows no descriptor above 1023.
+    poll = select.poll()
+    poll.register(launched.stdout, select.POLLIN)
     text = b""
     while not text.endswith(b"\n"):
         left = max(0.0, deadline - time.monotonic())
-        if not select.select([launched.stdout], [], [], left)[0]:
+        if not poll.poll(left * 1000):
             return None
         piece = launched.stdout.read(1)
         if not piece:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,42 @@ def test_only_whole_blocks_count(cache: NodeCache) -> None:
     filling.close()
 
     assert answer == ([(BLOCK, BLOCK)], content(key)[:BLOCK], None)
+
+
+@pytest.mark.parametrize("cuts", [[1, 2], [2, 4], [0.5, 1, 3.25], [3]])
+def test_pieces_that_follow_each_other_are_one_write(
+    cache: NodeCache, cuts: Sequence[float]
+) -> None:
+    """Pieces of any lengths leave what their sum would, around a block that was there before."""
+    key = key_for(1, 4 * BLOCK + 9)
+    body = content(key)
+    borders = [0, *(int(cut * BLOCK) for cut in cuts), key.size]
+    filling = cache.fill(key)
+    filling.write(2 * BLOCK, body[2 * BLOCK : 3 * BLOCK])
+    before = cache.status().partial_bytes
+
+    filling.write(0, *(body[start:end] for start, end in pairwise(borders)))
+    after = cache.status().partial_bytes
+    complete = filling.finish()
+    filling.close()
+
+    assert after - before == 3 * BLOCK + 4096
+    assert complete is not None
+    assert whole(complete) == body
+
+
+def test_pieces_that_begin_and_end_inside_blocks(cache: NodeCache) -> None:
+    """Of pieces that begin in one block and end in another only the whole blocks between count."""
+    key = key_for(1, 4 * BLOCK)
+    body = content(key)
+    filling = cache.fill(key)
+
+    filling.write(10, body[10:BLOCK], body[BLOCK : 3 * BLOCK], body[3 * BLOCK : 4 * BLOCK - 1])
+    answer = filling.missing(0, key.size), filling.read(BLOCK, 2 * BLOCK)
+    filling.write(5)
+    filling.close()
+
+    assert answer == ([(0, BLOCK), (3 * BLOCK, BLOCK)], body[BLOCK : 3 * BLOCK])
 
 
 def test_two_fillers_see_each_others_blocks(cache: NodeCache, tmp_path: Path) -> None:

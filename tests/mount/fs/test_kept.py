@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -67,6 +69,39 @@ def test_kept_files_give_way_to_what_comes_in(tmp_path: Path) -> None:
         with life.kernel.open("d", backed=True) as file:
             assert file.opened.backing_fd is not None
         assert life.fs.counters().without_cache == 0
+
+
+def test_a_little_stays_while_something_comes_in(tmp_path: Path) -> None:
+    """Where one file is too little to be in the way and two are not, the third ends both."""
+    store = MemoryStore()
+    for name in "abc":
+        store.write(name, [os.urandom(SIZE)])
+    with Life(tmp_path, store, quota_bytes=1 << 30) as life:
+        life.fs._contents._kept = Kept(10, 4 * SIZE, SIZE)
+        kept_after = []
+        for name in "abc":
+            life.kernel.read(name, backed=True)
+            kept_after.append(life.fs._contents.kept)
+
+    assert kept_after == [1, 2, 1]
+
+
+def test_what_is_kept_goes_when_there_is_no_room(tmp_path: Path) -> None:
+    """Where nothing can be evicted but what is kept, one file is read without the cache, no more."""
+    store = MemoryStore()
+    bodies = {name: os.urandom(SIZE) for name in "abcd"}
+    for name, body in bodies.items():
+        store.write(name, [body])
+    with Life(tmp_path, store, quota_bytes=4 * SIZE) as life:
+        life.fs._contents._kept = Kept(10, 4 * SIZE, 4 * SIZE)
+        for name in "abc":
+            life.kernel.read(name, backed=True)
+        before = life.fs._contents.kept
+
+        assert life.kernel.read("d") == bodies["d"]
+        assert (before, life.fs._contents.kept) == (3, 0)
+        assert life.fs.counters().without_cache == 1
+        assert life.cache.clear() > 0
 
 
 def test_a_kept_file_that_somebody_changed_is_fetched_again(mounted: Mounted) -> None:
@@ -205,7 +240,7 @@ def test_so_many_files_and_bytes_are_kept_and_no_more() -> None:
 
 
 def test_who_is_idle_and_who_is_kept_too_long() -> None:
-    """Idle is what was not opened for ten seconds; a minute after it was found nothing is kept."""
+    """Idle is what was not opened for half a minute; a minute after it was found nothing is kept."""
     shelf = Kept(10, 1000)
     early, late, old, partial, broken = (_content(1) for _ in range(5))
     partial.cached = None
@@ -221,11 +256,40 @@ def test_who_is_idle_and_who_is_kept_too_long() -> None:
 
 
 def test_the_bounds_are_parts_of_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An eighth of the quota and a quarter of the descriptors, or what is safe without knowing."""
+    """Parts of the quota and a quarter of the descriptors, or what is safe without knowing."""
     monkeypatch.setattr(resource, "getrlimit", lambda _what: (1024, 4096))
-    assert kept.bounds(800) == (256, 100)
+    assert kept.bounds(6400) == (256, 800, 100)
     monkeypatch.setattr(resource, "getrlimit", lambda _what: (resource.RLIM_INFINITY,) * 2)
-    assert kept.bounds(None) == (kept.MOST_FILES, kept.MOST_BYTES)
+    assert kept.bounds(None) == (kept.MOST_FILES, kept.MOST_BYTES, 0)
+
+
+def test_the_quota_is_that_of_the_cache(tmp_path: Path) -> None:
+    """How much is kept follows from the quota of the cache that the mount was given."""
+    with Life(tmp_path, MemoryStore(), quota_bytes=6400) as life:
+        on_shelf = life.fs._contents._kept
+        assert (on_shelf._most_bytes, on_shelf._quiet_bytes) == (800, 100)
+
+
+def test_a_process_for_mounts_alone_may_hold_many_files() -> None:
+    """Whatever it was started with, it asks for all it can use, and for no more than it may have."""
+    code = (
+        "import resource; from mount.fs.kept import allow_many_files;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, {hard}));"
+        "allow_many_files(); print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", code.format(hard=hard)],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout.strip()
+        for hard in (256, 4096)
+    ]
+
+    assert told == ["(256, 256)", "(4096, 4096)"]
 
 
 class Life:
