@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from datastores.transfer.disk import write_at
 from mount.cache import lease
 from mount.cache.block_map import BlockMap, block_checksums
 from mount.cache.contract import CachedFile, CacheKey
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
 _MAP_WAIT_SECONDS = 2.0
 # Blocks are checked this many at a time: the memory of a check.
 _CHECK_BLOCKS = 16
-# A write takes memory in pieces as large as itself, and where memory is fragmented these are what
-# a virtual machine gave back to its host and has to get again, page by page. Of the processor, for
-# 512 MiB on such a machine: 16 to 64 KiB at a time 0.16 s, 256 KiB 1.3 s, 1 MiB 2 s.
-_WRITE_BYTES = 64 * 1024
 
 
 class Descriptors:
@@ -337,7 +334,5 @@ def _cut(views: Sequence[memoryview], start: int, end: int) -> Sequence[memoryvi
 
 def _write_all(fd: int, views: Sequence[memoryview], at: int) -> None:
     for view in views:
-        done = 0
-        while done < len(view):
-            done += os.pwrite(fd, view[done : done + _WRITE_BYTES], at + done)
-        at += done
+        write_at(fd, view, at)
+        at += len(view)

@@ -126,6 +126,18 @@ class Opened(NamedTuple):
     backing: Backing | None = None
 
 
+class OpenedFolder(NamedTuple):
+    """An open folder.
+
+    `may_cache` says that the kernel may keep what it lists and show it again: no two listings share
+    a cookie, so what it keeps is of one. `keep_cache` says that what it has kept is still true.
+    """
+
+    handle: int
+    may_cache: bool = False
+    keep_cache: bool = False
+
+
 class Space(Value):
     """What `statfs` shows, in bytes and files."""
 
@@ -181,12 +193,15 @@ class FileSystem(Protocol):
 
     def readlink(self, inode: int, *, wait: bool) -> bytes: ...
 
-    def opendir(self, inode: int, *, wait: bool) -> int: ...
+    def opendir(self, inode: int, *, wait: bool) -> OpenedFolder: ...
 
-    def readdir(self, handle: int, cookie: int, most: int, *, wait: bool) -> Sequence[Child]:
+    def readdir(
+        self, handle: int, cookie: int, most: int, *, entries: bool = True, wait: bool
+    ) -> Sequence[Child]:
         """Up to `most` children after `cookie` (0 is the start), in a stable order; () at the end.
 
-        Entries in the result count no lookup until the adapter says so with `remember`.
+        Without `entries` the children have none, which takes a fraction of the time. Entries in the
+        result count no lookup until the adapter says so with `remember`.
         """
 
     def remember(self, children: Sequence[Child]) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from datastores.transfer.disk import write_at
 from mount.fs.block_plan import Piece
 from mount.fs.contract import WouldWait
 from mount.fs.extents import Extents
@@ -88,10 +89,7 @@ class Draft:
             end = start + data.nbytes
             if self.punched.touches(start, end):
                 raise WouldWait
-            at = start
-            while data:
-                taken = os.pwrite(self.file.fd, data, at)
-                data, at = data[taken:], at + taken
+            write_at(self.file.fd, data, start)
             self._changed(start, end)
             self.size = max(self.size, end)
             return end - start

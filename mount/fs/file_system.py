@@ -14,7 +14,18 @@ from datastores.keys import basename, parent
 from datastores.storage.contract import Store
 from mount.cache.contract import Cache
 from mount.fs.contents import Contents
-from mount.fs.contract import Access, Change, Child, Entry, Errand, Kernel, Kind, Opened, Space
+from mount.fs.contract import (
+    Access,
+    Change,
+    Child,
+    Entry,
+    Errand,
+    Kernel,
+    Kind,
+    Opened,
+    OpenedFolder,
+    Space,
+)
 from mount.fs.counters import Counters, Counts
 from mount.fs.drafts import Drafts
 from mount.fs.files import Files
@@ -106,7 +117,10 @@ class StoreFileSystem:
             self._tree.facts.clear()
             for node in nodes:
                 node.fresh_until = 0.0
-                node.names = None
+                node.names = node.roll = None
+                if node.told is not None:
+                    node.told = None
+                    self._notices.forget_data(node.inode)
                 if node.parent:
                     self._notices.forget_name(node.parent.inode, os.fsencode(node.name))
 
@@ -166,11 +180,13 @@ class StoreFileSystem:
     def readlink(self, inode: int, *, wait: bool) -> bytes:
         return self._naming.readlink(inode, wait=wait)
 
-    def opendir(self, inode: int, *, wait: bool) -> int:  # noqa: ARG002  # never waits
+    def opendir(self, inode: int, *, wait: bool) -> OpenedFolder:  # noqa: ARG002  # never waits
         return self._folders.open(inode)
 
-    def readdir(self, handle: int, cookie: int, most: int, *, wait: bool) -> Sequence[Child]:
-        return self._folders.read(handle, cookie, most, wait=wait)
+    def readdir(
+        self, handle: int, cookie: int, most: int, *, entries: bool = True, wait: bool
+    ) -> Sequence[Child]:
+        return self._folders.read(handle, cookie, most, entries=entries, wait=wait)
 
     def remember(self, children: Sequence[Child]) -> None:
         with self._tree.lock:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import errno
 import itertools
-import threading
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from datastores.storage.contract import Page
 from mount.fs.contract import Access
-from mount.fs.listing import Shadows
 from mount.fs.reading import Pacer
 from mount.fs.tree import Tree, refusal
 
@@ -70,24 +66,12 @@ class FileHandle:
 
 
 class FolderHandle:
-    """One listing under way; one page of it is here at a time."""
+    """One open folder."""
+
+    __slots__ = ("node",)
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        # Taken for each call, also while a page is fetched; no other lock is held before it.
-        self.turn = threading.Lock()
-        # Under the turn, all of these.
-        self.pages: Iterator[Page] | None = None
-        self.is_at_end = False
-        self.shadows = Shadows()
-        # Children not yet known to have arrived, with the number of the first.
-        self.window: list[Node] = []
-        self.first = 0
-        # Names only this mount knows; what no page showed comes last.
-        self.local_names: set[str] = set()
-        # All names so far, while they are few.
-        self.names: dict[str, None] | None = {}
-        self.since = 0
 
 
 class Handles:

@@ -10,6 +10,9 @@ from datastores.storage.contract import Page
 from mount.fs.facts import FOLDER, Fact, fact_of
 
 LONGEST_NAME = 255
+# So many names in a row at the end of a page were looked at by somebody who comes in order.
+TAIL = 3
+NO_NAMES = frozenset(["", ".", ".."])
 
 
 def names_in(page: Page, place: str) -> Sequence[tuple[str, Fact]]:
@@ -22,7 +25,7 @@ def names_in(page: Page, place: str) -> Sequence[tuple[str, Fact]]:
 
 def can_be_shown(name: str) -> bool:
     """Whether a name of the store can be a file's name."""
-    if name in ("", ".", "..") or "/" in name or "\0" in name:
+    if "/" in name or "\0" in name or name in NO_NAMES:
         return False
     if name.isascii():
         return len(name) <= LONGEST_NAME
@@ -44,30 +47,46 @@ class Shadows:
 
     def visible(self, children: Iterable[tuple[str, Fact]]) -> Sequence[tuple[str, Fact]]:
         shown: list[tuple[str, Fact]] = []
-        for name, fact in children:
+        files = self._files
+        for child in children:
+            name, fact = child
             if not can_be_shown(name):
                 self.hidden += 1
                 continue
-            while self._files and not name.startswith(self._files[-1]):
-                self._files.pop()
-            if fact is FOLDER and name in self._files:
+            while files and not name.startswith(files[-1]):
+                files.pop()
+            if fact is not FOLDER:
+                files.append(name)
+            elif name in files:
                 self.hidden += 1
                 continue
-            if fact is not FOLDER:
-                self._files.append(name)
-            shown.append((name, fact))
+            shown.append(child)
         return shown
 
 
 class Walk:
     """A listing of one folder that goes on when somebody wants more of it; used by one at a time."""
 
-    def __init__(self, pages: Iterator[Page], place: str) -> None:
+    def __init__(self, pages: Iterator[Page], place: str, asked_since: int) -> None:
         self._pages = pages
-        self._place = place
+        self.place = place
+        # The number of the mount's changes when the page that comes next was asked for, or before.
+        self.asked_since = asked_since
         self._shadows = Shadows()
         self.listed = 0
         self.is_over = False
+        # The last names that it showed: whoever was told of these comes in order.
+        self.tail: tuple[str, ...] = ()
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether a page that did not come may be asked for again."""
+        return bool(getattr(self._pages, "resumable", False))
+
+    @property
+    def hidden(self) -> int:
+        """How many names were left out."""
+        return self._shadows.hidden
 
     def next_page(self) -> list[tuple[str, Fact]]:
         """The next names; none when it is over."""
@@ -75,6 +94,7 @@ class Walk:
         if page is None:
             self.is_over = True
             return []
-        children = list(self._shadows.visible(names_in(page, self._place)))
+        children = list(self._shadows.visible(names_in(page, self.place)))
         self.listed += len(children)
+        self.tail = tuple(name for name, _ in children[-TAIL:])
         return children

@@ -22,7 +22,7 @@ from datastores.storage.contract import Store
 from mount.cache.contract import Cache
 from mount.fs.chronicle import Chronicle
 from mount.fs.contents import Content
-from mount.fs.contract import Access, Change, Child, Entry, Kind, Opened
+from mount.fs.contract import Access, Change, Child, Entry, Kind, Opened, OpenedFolder
 from mount.fs.counters import Counts
 from mount.fs.draft import Draft
 from mount.fs.facts import fact_of
@@ -142,10 +142,10 @@ class RevivableFileSystem(StoreFileSystem):
         return entry
 
     @override
-    def opendir(self, inode: int, *, wait: bool) -> int:
-        number = super().opendir(inode, wait=wait)
-        self._chronicle.put(FOLDER + number, inode)
-        return number
+    def opendir(self, inode: int, *, wait: bool) -> OpenedFolder:
+        opened = super().opendir(inode, wait=wait)
+        self._chronicle.put(FOLDER + opened.handle, inode)
+        return opened
 
     @override
     def remember(self, children: Sequence[Child]) -> None:

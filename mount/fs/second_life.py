@@ -18,6 +18,7 @@ from mount.fs.handles import FileHandle, FolderHandle, Handles
 from mount.fs.inodes import Node
 from mount.fs.notebook import DRAFT, FILE, FOLDER, NODE, NUMBER, Notebook
 from mount.fs.noted_draft import NotedDraft, NotedSpoolFile, reopen
+from mount.fs.roll import UNSURE
 from mount.fs.spool import Spool
 from mount.fs.tree import Tree
 
@@ -160,6 +161,7 @@ class SecondLife(Value):
         if node is None or not is_held:
             self.notebook.chronicle.drop(FOLDER + number)
             return
+        node.told = UNSURE  # the kernel may have kept what the process before listed
         self.handles.restore(number, FolderHandle(node))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import errno
 import os
 import threading
@@ -18,8 +19,9 @@ from mount.fs.contract import Attributes, Entry, Kind, WouldWait
 from mount.fs.counters import Counters
 from mount.fs.facts import ABSENT, FOLDER, Fact, FactCache, RecentChanges, fact_of
 from mount.fs.inodes import InodeTable, Node
-from mount.fs.listing import LONGEST_NAME, Walk
+from mount.fs.listing import LONGEST_NAME, TAIL, Walk
 from mount.fs.notices import Notices
+from mount.fs.roll import Roll, Rolls
 from mount.fs.turns import Turns
 from mount.fs.view import MountView
 
@@ -32,6 +34,15 @@ QUESTIONS_A_PAGE = 256
 # Folders up to this size are remembered as complete: a name not in it does not exist.
 NAMES_KEPT = 10_000
 ATTEMPTS = 3
+
+
+class Unknown(enum.Enum):
+    """Nobody here can say."""
+
+    UNKNOWN = enum.auto()
+
+
+UNKNOWN = Unknown.UNKNOWN
 
 
 class Tree:
@@ -51,6 +62,7 @@ class Tree:
         # Under the lock.
         self.table = InodeTable(view.place)
         self.facts = FactCache(view.facts)
+        self.rolls = Rolls(view.facts)
         self.changes = RecentChanges()
         self._started_ns = time.time_ns()
 
@@ -85,7 +97,7 @@ class Tree:
         node = parent.children.get(name)
         if node and (stale or node.is_local or node.fresh_until > now):
             return node
-        key = join(self.table.key(parent), name)
+        key = self.table.key_in(parent, name)
         remembered = self.facts.get(key, now)
         if remembered:
             fact, until = remembered
@@ -109,7 +121,9 @@ class Tree:
                 place = self.table.key(parent)
                 since = self.changes.count
                 parent.asked += 1
-                lists = parent.names is None and self._is_worth_a_page(parent)
+                lists = parent.names is None and (
+                    self._is_worth_a_page(parent) or self._comes_in_order(parent)
+                )
             with self.counters.blocked():
                 if lists and self._ask_for_more(folder, place, since, name):
                     return True
@@ -140,6 +154,9 @@ class Tree:
     def note(self, parent: Node, name: str, fact: Fact) -> None:
         """Take a fact the store just told; lock held."""
         now = time.monotonic()
+        if parent.roll and parent.roll.shows(name) is (fact.kind is None):
+            # The store tells two stories: the folder is listed again before anybody reads it anew.
+            parent.roll = None
         if fact.kind is not None:
             self.apply(parent, name, fact, now + self.view.attribute_seconds)
             return
@@ -148,7 +165,7 @@ class Tree:
             return
         if node:
             self.table.detach(node)
-        self.facts.put(join(self.table.key(parent), name), ABSENT, now + self.view.absent_seconds)
+        self.facts.put(self.table.key_in(parent, name), ABSENT, now + self.view.absent_seconds)
         if parent.names is not None:
             parent.names.discard(name)
 
@@ -163,7 +180,11 @@ class Tree:
             node = None
         if node is None:
             node = self.table.add(parent, name, fact.kind, key)
-        elif node.is_local:
+            if parent.names is not None:
+                parent.names.add(name)
+            node.fact, node.fresh_until = fact, until
+            return node
+        if node.is_local:
             return node
         if parent.names is not None:
             parent.names.add(name)
@@ -230,7 +251,7 @@ class Tree:
             node.fact = None
         else:
             self.note_stored(node, key)
-        node.listed, node.names = None, set()
+        node.roll, node.names = None, set()
         node.names_until = time.monotonic() + self.view.absent_seconds
         return node
 
@@ -296,9 +317,26 @@ class Tree:
             left = max(view.attribute_seconds, view.name_seconds)
         else:
             left = max(0.0, node.fresh_until - (time.monotonic() if now is None else now))
+        if node.told is not None:
+            left = min(left, self._told_for(node, node.told))
         return Entry(
             self.attributes(node), min(left, view.name_seconds), min(left, view.attribute_seconds)
         )
+
+    def _told_for(self, node: Node, told: Roll) -> float:
+        """How long the kernel's copy of a listing is believed; lock held.
+
+        Who rewinds an open folder opens nothing: the kernel asks for the folder's attributes when
+        these have run out, and goes on with the copy that it has.
+        """
+        left = told.until - time.monotonic()
+        if left > 0.0:
+            return left
+        node.told = None
+        if not node.pins:  # nobody has it open, and the next open drops the copy
+            return self.view.attribute_seconds
+        self.notices.forget_data(node.inode)
+        return 0.0
 
     def attributes(self, node: Node) -> Attributes:
         """What `stat` shows; lock held."""
@@ -322,58 +360,87 @@ class Tree:
             2 if kind is Kind.FOLDER else 1 if node.parent else 0,
         )
 
-    def offer(
-        self, parent: Node, children: Iterable[tuple[str, Fact]], since: int
-    ) -> Sequence[Node]:
-        """The nodes of listed children, each pinned once; lock held."""
-        until = time.monotonic() + self.view.attribute_seconds
-        place = self.table.key(parent)
-        quiet = self.changes.count == since
-        nodes: list[Node] = []
-        for name, fact in children:
-            node: Node | Fact | None
-            key = f"{place}/{name}" if place else name
-            if quiet or not self.changes.touched(key, since):
-                self.facts.drop(key)
-                node = self.apply(parent, name, fact, until, key)
-            else:
-                node = self.known(parent, name)
-            if isinstance(node, Node):
-                node.pins += 1
-                nodes.append(node)
-        return nodes
+    def take(
+        self, parent: Node, place: str, children: Sequence[tuple[str, Fact]], since: int
+    ) -> list[tuple[str, Kind]]:
+        """What a page of the store's listing shows, noted; lock held.
 
-    def listing(self, parent: Node) -> Sequence[Node] | None:
-        """All children of a folder, each pinned once; None unless all of it is known; lock held."""
-        now = time.monotonic()
-        names = parent.names
-        if names is None or parent.listed is None or parent.names_until <= now:
+        No node is made for a name that nobody asked for: that took longer than all the rest.
+        """
+        until = self.fresh_until()
+        quiet = self.changes.count == since
+        mine, names, put = parent.children, parent.names, self.facts.put
+        before = place + "/" if place else ""
+        roll = parent.roll
+        if roll and any(roll.shows(name) is False for name, _ in children):
+            parent.roll = None  # as in `note`; where this mount made the name that is no loss
+        shown: list[tuple[str, Kind]] = []
+        for name, fact in children:
+            key = before + name
+            kind = fact.kind
+            assert kind
+            if not quiet and self.changes.touched(key, since):
+                known = self.known(parent, name)
+                if isinstance(known, Node):
+                    shown.append((name, known.kind))
+                continue
+            if name in mine:
+                self.facts.drop(key)
+                kind = self.apply(parent, name, fact, until, key).kind
+            else:
+                put(key, fact, until)
+                if names is not None:
+                    names.add(name)
+            shown.append((name, kind))
+        return shown
+
+    def roll_of(self, parent: Node) -> Roll | None:
+        """The listing of a folder that is believed still, over or not; lock held.
+
+        Of one that is too long the first names may be gone: whoever has it all may go by it.
+        """
+        roll = parent.roll
+        if roll is None or roll.is_broken or roll.until <= time.monotonic():
             return None
         place = self.table.key(parent)
-        here = {name for name, child in parent.children.items() if child.is_local}
-        listed = [name for name in parent.listed if name in names]
-        others = (names | here).difference(listed) if len(listed) < len(names) or here else ()
-        nodes: list[Node] = []
-        for name in (*listed, *sorted(others)):
-            node = parent.children.get(name)
-            if node is None or not (node.fresh_until > now or node.is_local):
-                key = f"{place}/{name}" if place else name
-                fact, until = self.facts.get(key, now) or (ABSENT, 0.0)
-                if fact.kind is None:
-                    for known in nodes:
-                        self.unpin(known)
-                    return None
-                node = self.apply(parent, name, fact, until, key)
-            node.pins += 1
-            nodes.append(node)
-        return nodes
+        changed = self.changes.inside(place, roll.since)
+        if not changed:
+            return None if changed is None else roll
+        if not roll.is_over or roll.first:
+            return None
+        return self._brought_up_to_date(parent, roll, place, changed)
+
+    def _brought_up_to_date(
+        self, parent: Node, roll: Roll, place: str, changed: Iterable[str]
+    ) -> Roll | None:
+        """A listing with what this mount changed since; None if the store has to say."""
+        kinds = {name: self._kind_of(parent, place, name) for name in changed}
+        known = {name: kind for name, kind in kinds.items() if not isinstance(kind, Unknown)}
+        if len(known) < len(kinds):
+            return None
+        if all(roll.kinds.get(name) is kind for name, kind in known.items()):
+            roll.since = self.changes.count  # files were written, and no name came or went
+            return roll
+        fresh = roll.with_changes(known, self.changes.count)
+        self.rolls.hold(parent, fresh)
+        return fresh
+
+    def _kind_of(self, parent: Node, place: str, name: str) -> Kind | Unknown | None:
+        """What this mount made of a name, None if it took it away."""
+        node = parent.children.get(name)
+        if node:
+            return node.kind
+        last = self.facts.last(f"{place}/{name}" if place else name)
+        return last[0].kind if last else UNKNOWN
 
     def complete(self, parent: Node, names: Iterable[str], since: int) -> None:
         """All names of a folder are known now; lock held."""
         if self.changes.count == since or not self.changes.touched(self.table.key(parent), since):
-            parent.listed = tuple(names)
-            parent.names = set(parent.listed)
+            parent.names = set(names)
             parent.names_until = time.monotonic() + self.view.absent_seconds
+            roll = parent.roll
+            if roll and roll.is_over and not parent.names.issuperset(roll.kinds):
+                parent.roll = None  # as in `note`
 
     def _is_worth_a_page(self, parent: Node) -> bool:
         """Whether so many names were asked for that listing goes on; lock held."""
@@ -383,13 +450,25 @@ class Tree:
         may = parent.pages is not None or parent.names_until <= time.monotonic()
         return may and since % QUESTIONS_A_PAGE == 0
 
+    def _comes_in_order(self, parent: Node) -> bool:
+        """Whether the last names that were listed have been looked at; lock held.
+
+        A page for whoever takes the names as they come, instead of QUESTIONS_A_PAGE questions. In
+        no order so many names at the end of a page are known when most of the folder is.
+        """
+        if parent.pages is None or len(parent.pages.tail) < TAIL:
+            return False
+        return all(name in parent.children for name in parent.pages.tail)
+
     def _ask_for_more(self, folder: int, place: str, since: int, name: str) -> bool:
         """List on in a folder that is asked for name after name; whether the name is known now."""
         with self.lock:
             parent = self.table.folder(folder)
             # Nobody else goes on with it meanwhile.
             walk, parent.pages = parent.pages, None
-        walk = walk or Walk(iter(self.store.list_folder(place)), place)
+        walk = walk or Walk(iter(self.store.list_folder(place)), place, since)
+        # The store's client asks for a page while the one before it is read.
+        asked_since, walk.asked_since = walk.asked_since, since
         is_first = not walk.listed
         children = walk.next_page()
         self.counters.add("requests")
@@ -399,10 +478,8 @@ class Tree:
             self.counters.add("requests")
         with self.lock:
             parent = self.table.folder(folder)
-            for node in self.offer(parent, children, since):
-                node.pins -= 1
-                if node.name != name:  # whoever asked takes it next, however short its lifetime
-                    self.settle(node)
+            self.take(parent, place, children, asked_since)
+            self._keep_asked(parent, join(place, name), since)
             goes_on = not walk.is_over and walk.listed < self.view.facts
             if goes_on:
                 parent.pages = walk
@@ -415,6 +492,13 @@ class Tree:
                     self.note(parent, name, ABSENT)
                 return True
             return any(child == name for child, _ in children)
+
+    def _keep_asked(self, parent: Node, key: str, since: int) -> None:
+        """Whoever asked for a name takes it next, however short its lifetime; lock held."""
+        last = self.facts.last(key)
+        if last and last[0].kind is not None and not self.changes.touched(key, since):
+            self.facts.drop(key)
+            self.apply(parent, basename(key), *last)
 
     def _find_in_parent(self, key: str) -> Fact:
         place, _, _ = key.rpartition("/")

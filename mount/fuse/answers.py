@@ -19,6 +19,10 @@ UNKNOWN_INODE = 0xFFFFFFFF
 LONGEST_SECONDS = 1 << 30
 SECOND = 1_000_000_000
 DOTS = (b".", b"..")
+DOTTED = len(DOTS)
+# Bytes of a line without its name.
+LINE = layouts.DIRENT.size
+LINE_WITH_ENTRY = layouts.DIRENT_PLUS.size
 NO_ENTRY = bytes(layouts.ENTRY_OUT.size)
 PADDING = [bytes(-length % 8) for length in range(8)]
 
@@ -31,19 +35,7 @@ class Answers(Value):
 
     def entry(self, entry: Entry) -> bytes:
         """A name and its attributes."""
-        attributes, name_lifetime, lifetime = entry
-        name_seconds, name_ns = seconds, ns = _moment(lifetime)
-        if name_lifetime != lifetime:
-            name_seconds, name_ns = _moment(name_lifetime)
-        return layouts.ENTRY_OUT.pack(
-            self.node_for(attributes[0]),
-            0,
-            name_seconds,
-            seconds,
-            name_ns,
-            ns,
-            *self._stat(attributes),
-        )
+        return layouts.ENTRY_OUT.pack(*self._entry(entry))
 
     def attributes(self, entry: Entry) -> bytes:
         """Attributes alone."""
@@ -53,13 +45,17 @@ class Answers(Value):
     def folder(self, children: Sequence[Child], most_bytes: int) -> bytes:
         """As many names as fit."""
         lines: list[bytes] = []
+        add, pack = lines.append, layouts.DIRENT.pack
         room = most_bytes
-        for child in children:
-            line = _line(child)
-            room -= len(line)
+        for name, inode, kind, cookie, _ in children:
+            length = len(name)
+            room -= LINE + (length + 7 & ~7)
             if room < 0:
                 break
-            lines.append(line)
+            type_ = REGULAR_TYPE if kind is Kind.FILE else TYPES[kind]
+            add(pack(inode or UNKNOWN_INODE, cookie + DOTTED, length, type_))
+            add(name)
+            add(PADDING[length & 7])
         return b"".join(lines)
 
     def folder_with_entries(
@@ -70,16 +66,29 @@ class Answers(Value):
         counted: list[Child] = []
         room = most_bytes
         for child in children:
-            line = _line(child)
-            room -= len(line) + layouts.ENTRY_OUT.size
+            name, inode, kind, cookie, entry = child
+            length = len(name)
+            room -= LINE_WITH_ENTRY + (length + 7 & ~7)
             if room < 0:
                 break
-            if child.entry is None or child.name in DOTS:
-                lines += (NO_ENTRY, line)
+            type_ = REGULAR_TYPE if kind is Kind.FILE else TYPES[kind]
+            line = inode or UNKNOWN_INODE, cookie + DOTTED, length, type_
+            if entry is None or name in DOTS:
+                lines.append(NO_ENTRY + layouts.DIRENT.pack(*line))
             else:
-                lines += (self.entry(child.entry), line)
+                lines.append(layouts.DIRENT_PLUS.pack(*self._entry(entry), *line))
                 counted.append(child)
+            lines.append(name)
+            lines.append(PADDING[length & 7])
         return b"".join(lines), counted
+
+    def _entry(self, entry: Entry) -> tuple[int, ...]:
+        attributes, name_lifetime, lifetime = entry
+        name_seconds, name_ns = seconds, ns = _moment(lifetime)
+        if name_lifetime != lifetime:
+            name_seconds, name_ns = _moment(name_lifetime)
+        node = self.node_for(attributes[0])
+        return node, 0, name_seconds, seconds, name_ns, ns, *self._stat(attributes)
 
     def _stat(self, attributes: Attributes) -> tuple[int, ...]:
         inode, kind, size, permissions, owner, group, modified_ns, changed_ns, links = attributes
@@ -140,14 +149,6 @@ def lookups_in(listing: bytes) -> dict[int, int]:
         length = layouts.DIRENT.unpack_from(listing, at)[2]
         at += -(-(layouts.DIRENT_AT + length) // 8) * 8
     return counts
-
-
-def _line(child: Child) -> bytes:
-    name, inode, kind, cookie, _ = child
-    length = len(name)
-    type_ = REGULAR_TYPE if kind is Kind.FILE else TYPES[kind]
-    head = layouts.DIRENT.pack(inode or UNKNOWN_INODE, cookie + len(DOTS), length, type_)
-    return head + name + PADDING[length & 7]
 
 
 def _moment(seconds: float) -> tuple[int, int]:

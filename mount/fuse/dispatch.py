@@ -14,8 +14,14 @@ from mount.fs.contract import Access, Change, Child, Entry, Errand, FileSystem, 
 from mount.fuse import answers, layouts
 from mount.fuse.answers import Answers
 from mount.fuse.journal import Journal, OpenHandle
-from mount.fuse.layouts import Op, Valid
-from mount.fuse.passthrough import INODE_MASK, PASSTHROUGH, Admission, Passthrough
+from mount.fuse.layouts import Op, OpenFlag, Valid
+from mount.fuse.passthrough import (
+    INODE_MASK,
+    KEEP_CACHE,
+    PASSTHROUGH,
+    Admission,
+    Passthrough,
+)
 from mount.fuse.request import Request
 
 if TYPE_CHECKING:
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
 # Called with wait=False first. None: the kernel expects no answer.
 Handler = Callable[[Request, bool], "Buffer | None"]
 
+CACHE_DIR = int(OpenFlag.CACHE_DIR)
 READ_WRITE = Access.READ | Access.WRITE
 WRITING = os.O_ACCMODE | os.O_TRUNC
 SMALLEST_LINE = 32
@@ -295,30 +302,32 @@ class Dispatch:
 
     def opendir(self, request: Request, wait: bool) -> bytes:
         self._drop_orphan(request)
-        handle = self.filesystem.opendir(request.inode, wait=wait)
+        handle, may_cache, keep_cache = self.filesystem.opendir(request.inode, wait=wait)
         if self.journal is not None:
             unique = request.unique & ~layouts.RESENT
             self.journal.opened(OpenHandle(handle, request.node, Access.READ, True, unique))
-        return layouts.OPEN_OUT.pack(handle, 0, 0)
+        flags = (CACHE_DIR if may_cache else 0) | (KEEP_CACHE if keep_cache else 0)
+        return layouts.OPEN_OUT.pack(handle, flags, 0)
 
     def readdir(self, request: Request, wait: bool) -> bytes:
-        children, size = self._children(request, SMALLEST_LINE, wait=wait)
+        children, size = self._children(request, SMALLEST_LINE, entries=False, wait=wait)
         return self.answers.folder(children, size)
 
     def readdirplus(self, request: Request, wait: bool) -> bytes:
-        children, size = self._children(request, SMALLEST_LINE_WITH_ENTRY, wait=wait)
+        children, size = self._children(request, SMALLEST_LINE_WITH_ENTRY, entries=True, wait=wait)
         listing, counted = self.answers.folder_with_entries(children, size)
         # Before the answer: the kernel may forget an entry as soon as it has it.
         self.filesystem.remember(counted)
         return listing
 
     def _children(
-        self, request: Request, smallest: int, *, wait: bool
+        self, request: Request, smallest: int, *, entries: bool, wait: bool
     ) -> tuple[Sequence[Child], int]:
         handle, cookie, size, *_ = layouts.READ_IN.unpack_from(request.body)
         dots = answers.dots(request.inode)[cookie:]
         after = max(0, cookie - len(answers.DOTS))
-        children = self.filesystem.readdir(handle, after, max(1, size // smallest), wait=wait)
+        most = max(1, size // smallest)
+        children = self.filesystem.readdir(handle, after, most, entries=entries, wait=wait)
         return [*dots, *children], size
 
     def releasedir(self, request: Request, _wait: bool) -> bytes:

@@ -92,6 +92,7 @@ class OpenFlag(enum.IntFlag):
 
     DIRECT_IO = 1 << 0
     KEEP_CACHE = 1 << 1
+    CACHE_DIR = 1 << 3
     NOFLUSH = 1 << 5
     PASSTHROUGH = 1 << 7
 
@@ -131,6 +132,7 @@ WRITE_OUT = Struct("=II")
 STATFS_OUT = Struct("=QQQQQIIII24x")
 DIRENT = Struct("=QQII")  # ino, cookie of the next, length of the name, type
 DIRENT_AT = DIRENT.size  # the name follows, padded to 8
+DIRENT_PLUS = Struct("=QQQQII" + ATTR + "QQII")  # both, packed at once
 
 FORGET_IN = Struct("=Q")
 BATCH_FORGET_IN = Struct("=II")

@@ -115,7 +115,7 @@ class Calls:
     def opendir(self, path: bytes, *, wait: bool) -> int:
         place = self.places.keep(path, wait=wait)
         try:
-            number = self.filesystem.opendir(place.inode, wait=wait)
+            number = self.filesystem.opendir(place.inode, wait=wait).handle
         except BaseException:
             self.places.let_go(place)
             raise
@@ -126,7 +126,7 @@ class Calls:
     def readdir(self, number: int, cookie: int, *, wait: bool) -> list[shown.Line]:
         handed = self._folders[number]
         after = max(0, cookie - len(shown.DOTS))
-        children = self.filesystem.readdir(handed.handle, after, LINES, wait=wait)
+        children = self.filesystem.readdir(handed.handle, after, LINES, entries=False, wait=wait)
         return [*shown.dots(handed.place.inode, cookie), *map(shown.line, children)]
 
     def releasedir(self, number: int, *, wait: bool) -> None:

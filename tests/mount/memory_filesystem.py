@@ -28,6 +28,7 @@ from mount.fs.contract import (
     Kernel,
     Kind,
     Opened,
+    OpenedFolder,
     Space,
     WouldWait,
 )
@@ -185,19 +186,22 @@ class MemoryFileSystem:
         with self._call("readlink", wait=wait):
             return self._node(inode).target
 
-    def opendir(self, inode: int, *, wait: bool) -> int:
+    def opendir(self, inode: int, *, wait: bool) -> OpenedFolder:
         with self._call("opendir", wait=wait):
             node = self._folder(inode)
-            return self._keep(Handle(node, Access.READ, listing=list(node.children.items())))
+            listing = list(node.children.items())
+            return OpenedFolder(self._keep(Handle(node, Access.READ, listing=listing)))
 
-    def readdir(self, handle: int, cookie: int, most: int, *, wait: bool) -> Sequence[Child]:
+    def readdir(
+        self, handle: int, cookie: int, most: int, *, entries: bool = True, wait: bool
+    ) -> Sequence[Child]:
         with self._call("readdir", wait=wait):
             opened = self._handle(handle)
             if cookie == 0:
                 opened.listing = list(opened.node.children.items())
             end = min(cookie + most, len(opened.listing))
             return [
-                Child(name, node.inode, node.kind, at + 1, self._entry(node))
+                Child(name, node.inode, node.kind, at + 1, self._entry(node) if entries else None)
                 for at, (name, node) in enumerate(opened.listing[cookie:end], cookie)
             ]
 

@@ -254,8 +254,9 @@ class KernelInMiniature:
             cookie = 0
             while True:
                 some = self.page(handle, cookie, most)
-                self.fs.remember(some)
-                self.lookups.update(child.inode for child in some)
+                counted = [child for child in some if child.entry]
+                self.fs.remember(counted)
+                self.lookups.update(child.inode for child in counted)
                 if not some:
                     return
                 yield from some
@@ -264,11 +265,11 @@ class KernelInMiniature:
     @contextmanager
     def folder(self, path: str) -> Iterator[int]:
         inode = self.look(path).inode
-        handle = self.asking(lambda wait: self.fs.opendir(inode, wait=wait))
+        opened = self.asking(lambda wait: self.fs.opendir(inode, wait=wait))
         try:
-            yield handle
+            yield opened.handle
         finally:
-            self.fs.releasedir(handle)
+            self.fs.releasedir(opened.handle)
 
     def page(self, handle: int, cookie: int, most: int) -> Sequence[Child]:
         return self.asking(lambda wait: self.fs.readdir(handle, cookie, most, wait=wait))
