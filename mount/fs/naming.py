@@ -203,7 +203,7 @@ class Naming:
         with self._tree.lock:
             known = self._tree.known(self._tree.table.folder(folder), name)
         if known is None:
-            self._tree.ask(folder, name)
+            self._tree.asking.ask(folder, name)
             with self._tree.lock:
                 known = self._tree.known(self._tree.table.folder(folder), name, stale=True)
         return known if isinstance(known, Node) else None

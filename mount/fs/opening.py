@@ -79,7 +79,7 @@ class Opening:
             if not wait:
                 raise WouldWait
             if made is None:
-                asked = self._tree.ask(folder, name)
+                asked = self._tree.asking.ask(folder, name)
                 continue
             opened = self.open(made.inode, access, truncate=False, append=False, wait=wait)
             with self._tree.lock:

@@ -1,4 +1,4 @@
-"""Names and attributes: what is known, for how long, and how the store is asked."""
+"""Names and attributes: what is known, and for how long."""
 
 from __future__ import annotations
 
@@ -11,29 +11,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from datastores.errors import NotFound
 from datastores.keys import basename, join
-from datastores.keys import parent as parent_of
 from datastores.storage.contract import Store
+from mount.fs.asking import SINGLE_QUESTIONS, Asking
 from mount.fs.contract import Attributes, Entry, Kind, WouldWait
 from mount.fs.counters import Counters
-from mount.fs.facts import ABSENT, FOLDER, Fact, FactCache, RecentChanges, fact_of
+from mount.fs.facts import ABSENT, FOLDER, Fact, FactCache, RecentChanges
 from mount.fs.inodes import InodeTable, Node
-from mount.fs.listing import LONGEST_NAME, TAIL, Walk
+from mount.fs.listing import LONGEST_NAME
 from mount.fs.notices import Notices
 from mount.fs.roll import Roll, Rolls
 from mount.fs.turns import Turns
 from mount.fs.view import MountView
 
-# So many names are asked for one by one before the folder is listed instead.
-SINGLE_QUESTIONS = 2
-# So many more for each further page of a large folder: one page takes as much of the processor as
-# these questions, so whoever needs a few names only loses twice that at most. 100,000 files looked
-# at by name were 100,000 questions, and 68 s.
-QUESTIONS_A_PAGE = 256
 # Folders up to this size are remembered as complete: a name not in it does not exist.
 NAMES_KEPT = 10_000
-ATTEMPTS = 3
 
 
 class Unknown(enum.Enum):
@@ -63,6 +55,7 @@ class Tree:
         self.table = InodeTable(view.place)
         self.facts = FactCache(view.facts)
         self.rolls = Rolls(view.facts)
+        self.asking = Asking(self)
         self.changes = RecentChanges()
         self._started_ns = time.time_ns()
 
@@ -73,7 +66,7 @@ class Tree:
         if found is None:
             if not wait:
                 raise WouldWait
-            self.ask(folder, name)
+            self.asking.ask(folder, name)
             found = self.peek(folder, name, stale=True)
             assert found
         return found
@@ -112,44 +105,6 @@ class Tree:
             self.facts.put(key, ABSENT, parent.names_until)
             return ABSENT
         return None
-
-    def ask(self, folder: int, name: str) -> bool:
-        """Ask the store about a name and note the answer; False when it kept changing meanwhile."""
-        for _ in range(ATTEMPTS):
-            with self.lock:
-                parent = self.table.folder(folder)
-                place = self.table.key(parent)
-                since = self.changes.count
-                parent.asked += 1
-                lists = parent.names is None and (
-                    self._is_worth_a_page(parent) or self._comes_in_order(parent)
-                )
-            with self.counters.blocked():
-                if lists and self._ask_for_more(folder, place, since, name):
-                    return True
-                fact = self.resolve(join(place, name))
-            with self.lock:
-                if self.changes.touched(join(place, name), since):
-                    continue
-                self.note(self.table.folder(folder), name, fact)
-                return True
-        return False
-
-    def resolve(self, key: str) -> Fact:
-        """What is under a key, by asking the store."""
-        self.counters.add("requests")
-        try:
-            return fact_of(self.store.stat(key))
-        except NotFound as missing:
-            if missing.key is None:
-                raise
-        if self.store.features.real_folders:
-            return self._find_in_parent(key)
-        self.counters.add("requests")
-        page = next(iter(self.store.list(key + "/")), None)
-        if page and page.objects:
-            return FOLDER
-        return self._find_marker(key) if self.store.folders else ABSENT
 
     def note(self, parent: Node, name: str, fact: Fact) -> None:
         """Take a fact the store just told; lock held."""
@@ -441,78 +396,6 @@ class Tree:
             roll = parent.roll
             if roll and roll.is_over and not parent.names.issuperset(roll.kinds):
                 parent.roll = None  # as in `note`
-
-    def _is_worth_a_page(self, parent: Node) -> bool:
-        """Whether so many names were asked for that listing goes on; lock held."""
-        since = parent.asked - SINGLE_QUESTIONS - 1
-        if since <= 0:
-            return since == 0
-        may = parent.pages is not None or parent.names_until <= time.monotonic()
-        return may and since % QUESTIONS_A_PAGE == 0
-
-    def _comes_in_order(self, parent: Node) -> bool:
-        """Whether the last names that were listed have been looked at; lock held.
-
-        A page for whoever takes the names as they come, instead of QUESTIONS_A_PAGE questions. In
-        no order so many names at the end of a page are known when most of the folder is.
-        """
-        if parent.pages is None or len(parent.pages.tail) < TAIL:
-            return False
-        return all(name in parent.children for name in parent.pages.tail)
-
-    def _ask_for_more(self, folder: int, place: str, since: int, name: str) -> bool:
-        """List on in a folder that is asked for name after name; whether the name is known now."""
-        with self.lock:
-            parent = self.table.folder(folder)
-            # Nobody else goes on with it meanwhile.
-            walk, parent.pages = parent.pages, None
-        walk = walk or Walk(iter(self.store.list_folder(place)), place, since)
-        # The store's client asks for a page while the one before it is read.
-        asked_since, walk.asked_since = walk.asked_since, since
-        is_first = not walk.listed
-        children = walk.next_page()
-        self.counters.add("requests")
-        if is_first:
-            # A page of its own is all that most folders have.
-            children += walk.next_page()
-            self.counters.add("requests")
-        with self.lock:
-            parent = self.table.folder(folder)
-            self.take(parent, place, children, asked_since)
-            self._keep_asked(parent, join(place, name), since)
-            goes_on = not walk.is_over and walk.listed < self.view.facts
-            if goes_on:
-                parent.pages = walk
-            parent.names_until = time.monotonic() + self.view.attribute_seconds
-            if self.changes.touched(join(place, name), since):
-                return False
-            if is_first and walk.is_over:
-                self.complete(parent, (child for child, _ in children), since)
-                if all(child != name for child, _ in children):
-                    self.note(parent, name, ABSENT)
-                return True
-            return any(child == name for child, _ in children)
-
-    def _keep_asked(self, parent: Node, key: str, since: int) -> None:
-        """Whoever asked for a name takes it next, however short its lifetime; lock held."""
-        last = self.facts.last(key)
-        if last and last[0].kind is not None and not self.changes.touched(key, since):
-            self.facts.drop(key)
-            self.apply(parent, basename(key), *last)
-
-    def _find_in_parent(self, key: str) -> Fact:
-        place, _, _ = key.rpartition("/")
-        for page in self.store.list_folder(place):
-            self.counters.add("requests")
-            if key in page.folders:
-                return FOLDER
-        return ABSENT
-
-    def _find_marker(self, key: str) -> Fact:
-        """An empty folder shows in its parent's listing only, of which one page has to do."""
-        self.counters.add("requests")
-        page = next(iter(self.store.list_folder(parent_of(key))), None)
-        return FOLDER if page and key in page.folders else ABSENT
 
     def _nothing(self) -> Attributes:
         return Attributes(0, Kind.FILE, 0, 0, 0, 0, 0, 0, 0)

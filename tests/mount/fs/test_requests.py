@@ -12,7 +12,7 @@ import pytest
 from datastores.storage.contract import ObjectInfo
 from datastores.storage.memory import MemoryStore, MemoryStream
 from mount.cache.partial_file import FillingFile
-from mount.fs import tree
+from mount.fs import asking
 from mount.fs.contract import Kind
 from tests.mount.fs.conftest import Mounted, MountIt, put, stored
 from tests.mount.fs.kernel import BOTH, WRITE
@@ -115,7 +115,7 @@ def test_a_large_folder_is_listed_on_while_its_names_are_asked_for(
     mount_it: MountIt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever looks at all names of many pages in no order does so with a fraction of the requests."""
-    monkeypatch.setattr(tree, "QUESTIONS_A_PAGE", 20)
+    monkeypatch.setattr(asking, "QUESTIONS_A_PAGE", 20)
     mounted = mount_it(MemoryStore(page_size=100))
     sizes = {f"{number:04}": number % 7 for number in range(3000)}
     for name, size in sizes.items():
@@ -145,7 +145,7 @@ def test_what_changes_while_a_large_folder_is_listed_is_seen(
     mount_it: MountIt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files that came or went between two pages, here or elsewhere, are there or not."""
-    monkeypatch.setattr(tree, "QUESTIONS_A_PAGE", 10)
+    monkeypatch.setattr(asking, "QUESTIONS_A_PAGE", 10)
     mounted = mount_it(MemoryStore(page_size=50), absent_seconds=0.0)
     for number in range(500):
         put(mounted, f"d/{number:04}", b"x")
