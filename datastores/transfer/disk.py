@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -112,17 +113,18 @@ def _progress(path: str) -> tuple[int, int]:
 
 # A file system takes memory in pieces as large as a write, and where memory is fragmented those are
 # what a virtual machine gave back to its host and has to get again, page by page: a GiB written to
-# ext4 took 0.34 CPU-s so, 0.3 to 2.6 in writes of 256 KiB, 0.4 to 2.9 in writes of 1 MiB. A
-# download of 2 x 512 MiB: 2.0 s, 3.0 with 256 KiB; onto tmpfs no difference.
-WRITE_BYTES = 64 * 1024
+# ext4 took 0.34 CPU-s so, 0.3 to 2.6 in writes of 256 KiB, 0.4 to 2.9 in writes of 1 MiB. Where many
+# threads write it costs more than it saves, for they hand the interpreter over at each: 2 x 512 MiB
+# were downloaded in 1.9 s so, in 1.55 to 1.74 s by whole pieces of 256 KiB.
+GENTLE_BYTES = 64 * 1024
 
 
-def write_at(fd: int, piece: Buffer, offset: int) -> None:
-    """All of the piece in place; a short write is continued."""
+def write_at(fd: int, piece: Buffer, offset: int, most: int = sys.maxsize) -> None:
+    """All of the piece in place, at most so many bytes at a time; a short write is continued."""
     view = memoryview(piece).cast("B")
     done = 0
     while done < len(view):
-        done += os.pwrite(fd, view[done : done + WRITE_BYTES], offset + done)
+        done += os.pwrite(fd, view[done : done + most], offset + done)
 
 
 def allocate(fd: int, size: int, *, sparse: bool) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from datastores.transfer.disk import write_at
+from datastores.transfer.disk import GENTLE_BYTES, write_at
 from mount.cache import lease
 from mount.cache.block_map import BlockMap, block_checksums
 from mount.cache.contract import CachedFile, CacheKey
@@ -334,5 +334,5 @@ def _cut(views: Sequence[memoryview], start: int, end: int) -> Sequence[memoryvi
 
 def _write_all(fd: int, views: Sequence[memoryview], at: int) -> None:
     for view in views:
-        write_at(fd, view, at)
+        write_at(fd, view, at, GENTLE_BYTES)
         at += len(view)

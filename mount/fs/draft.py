@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from datastores.transfer.disk import write_at
+from datastores.transfer.disk import GENTLE_BYTES, write_at
 from mount.fs.block_plan import Piece
 from mount.fs.contract import WouldWait
 from mount.fs.extents import Extents
@@ -89,7 +89,7 @@ class Draft:
             end = start + data.nbytes
             if self.punched.touches(start, end):
                 raise WouldWait
-            write_at(self.file.fd, data, start)
+            write_at(self.file.fd, data, start, GENTLE_BYTES)
             self._changed(start, end)
             self.size = max(self.size, end)
             return end - start

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from datastores.errors import CredentialExpired, NotFound, TransferFailed, Unavailable
-from datastores.transfer import Limits, Options, Silent, Summary, download, lanes
+from datastores.transfer import Limits, Options, Silent, Summary, crew, download, lanes
 from datastores.transfer.children import MOST_CHILDREN, children_for, possible_children
 from datastores.transfer.hosts import budget_for
 from tests.transfer.folder import files_in, hidden_in
@@ -224,6 +224,8 @@ def test_idle_processes_end_when_others_take_over(
 ) -> None:
     """However often they are exchanged, there are never more than may work at once."""
     monkeypatch.setattr(lanes, "RENEW_SECONDS", 0.0)
+    # An exchange for each handful, and not for each file, although it takes long.
+    monkeypatch.setattr(crew, "AT_ONCE_SECONDS", 60.0)
     before = children()
     seen: list[int] = []
 
