@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -62,6 +63,8 @@ class Crew:
         self._fed = self._filler_waits = False
         self._active = 0
         self._weight = 0
+        # The piece of work that moved something and took least.
+        self.quickest_seconds = math.inf
         # A piece of light work, on average; so long until it is known.
         self._piece_seconds = 1.0
         self._idle = 0
@@ -182,7 +185,7 @@ class Crew:
                     continue
                 for work in works:
                     self.check()
-                    self._budget.done(work.run())
+                    self._run(work)
             except Stopped:
                 pass
             except BaseException as error:  # noqa: BLE001  # carried to the caller's thread
@@ -190,6 +193,14 @@ class Crew:
             finally:
                 self._budget.leave()
                 self._done(works, time.monotonic() - began)
+
+    def _run(self, work: Work) -> None:
+        began = time.monotonic()
+        moved = work.run()
+        if moved:
+            # Between two threads the lesser one may be lost, and the next one is about as quick.
+            self.quickest_seconds = min(self.quickest_seconds, time.monotonic() - began)
+        self._budget.done(moved)
 
     def _take(self) -> Sequence[Work]:
         with self._changed:

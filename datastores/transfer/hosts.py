@@ -10,6 +10,9 @@ from collections.abc import Callable
 
 from datastores.transfer.pace import Pace
 
+# Small requests that a process can make: so many times the time that one takes are enough streams.
+MOST_A_SECOND = 1500
+
 
 class HostBudget:
     """Requests under way to one host and the pace they have found; any thread may use it."""
@@ -53,14 +56,14 @@ class HostBudget:
         for _ in range(refusals):
             self.throttled(None)
 
-    def share(self, processes: int) -> None:
-        """From now on the work is done by so many processes."""
+    def share(self, processes: int, quickest_seconds: float) -> None:
+        """From now on the work is done by so many processes; the quickest request took so long."""
         with self._lock:
             # A share never becomes less.
             share, self._before = self._share(), 0.0
             self._processes = processes
             self._before = share - self._share()
-            self._pace.disturb()
+            self._pace.disturb(MOST_A_SECOND * processes * quickest_seconds)
 
     def _share(self) -> float:
         """Processor time of each process that works for this transfer, on average."""

@@ -129,7 +129,8 @@ class Lanes:
             # No more processes, memory or descriptors: the rest is fetched here.
             log.info("small files are fetched by one process: %s", error.strerror)
             self._is_over = not self._working
-        self._session.budget.share(max(1, len(self._working)))
+        crew, count = self._session.crew, max(1, len(self._working))
+        self._session.budget.share(count, crew.quickest_seconds)
 
 
 class _Lane:

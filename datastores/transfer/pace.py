@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 # A request costs about as much as this many bytes, so that a rate means something for a mix of
@@ -87,10 +88,15 @@ class Pace:
                 # make its connection.
                 self.unsettled = busy + (self.allowed if self.allowed > allowed else 0)
 
-    def disturb(self) -> None:
-        """How the work is done changes: what was found about the last change is found out anew."""
+    def disturb(self, enough: float = math.inf) -> None:
+        """Others do the work now: what was found about the last change is found out anew.
+
+        So many streams are enough as far as anybody knows: more are tried from there.
+        """
         if self.before is not None:
             self.limit, self.before, self.rising = self.before[0], None, True
+        if self.opening:
+            self.limit = max(float(self.least), min(self.limit, enough))
         self.window_began, self.unsettled = None, 2 * self.allowed
 
     def throttled(self, now: float, retry_after_seconds: float | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import heapq
 import itertools
+import math
 import zlib
 from pathlib import Path
 
@@ -360,6 +361,16 @@ class TestPace:
 
         assert tried < pace.allowed == pace.most
 
+    def test_no_more_streams_than_requests_can_be_made_meanwhile(self) -> None:
+        """Other processes begin with what the quickest request leaves room for, near and far."""
+        near, far, unknown = HostBudget(Pace()), HostBudget(Pace()), HostBudget(Pace())
+
+        near.share(2, 0.002)
+        far.share(2, 0.1)
+        unknown.share(2, math.inf)
+
+        assert [one.allowed for one in (near, far, unknown)] == [6, 16, 16]
+
     def test_a_start_does_not_lead_to_many_streams(self) -> None:
         """While every window is better than the last one anyway, a busy processor is not filled."""
         pace, now = Pace(), 0.0
@@ -395,7 +406,7 @@ class TestPace:
         spent = 4.0
         budget = HostBudget(Noting(), clock=lambda: 0.0, spent=lambda: spent)
         budget.done(1)
-        budget.share(2)
+        budget.share(2, 0.1)
         budget.done(1)
         budget.helped(1.0, 0)
         budget.done(1)
