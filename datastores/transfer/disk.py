@@ -111,11 +111,11 @@ def _progress(path: str) -> tuple[int, int]:
     return (status.st_mtime_ns, status.st_blocks if hasattr(status, "st_blocks") else 0)
 
 
-# A file system takes memory in pieces as large as a write, and where memory is fragmented those are
-# what a virtual machine gave back to its host and has to get again, page by page: a GiB written to
-# ext4 took 0.34 CPU-s so, 0.3 to 2.6 in writes of 256 KiB, 0.4 to 2.9 in writes of 1 MiB. Where many
-# threads write it costs more than it saves, for they hand the interpreter over at each: 2 x 512 MiB
-# were downloaded in 1.9 s so, in 1.55 to 1.74 s by whole pieces of 256 KiB.
+# A file system on a disk takes memory in pieces as large as a write, and where memory is fragmented
+# those are what a virtual machine gave back to its host and has to get again, page by page: a GiB
+# written to ext4 took 0.34 CPU-s so, 0.3 to 2.6 in writes of 256 KiB, 0.4 to 2.9 in writes of 1 MiB,
+# and a download of 2 x 512 MiB 2.0 s so, 3.0 in writes of 256 KiB; where memory is in order 2.2 and
+# 1.9 s, because threads hand the interpreter over at each write.
 GENTLE_BYTES = 64 * 1024
 
 
@@ -125,6 +125,11 @@ def write_at(fd: int, piece: Buffer, offset: int, most: int = sys.maxsize) -> No
     done = 0
     while done < len(view):
         done += os.pwrite(fd, view[done : done + most], offset + done)
+
+
+def write_bytes(fd: int) -> int:
+    """How much of a large file to write at a time; tmpfs takes its memory page by page anyway."""
+    return sys.maxsize if _is_in_memory(fd) else GENTLE_BYTES
 
 
 def allocate(fd: int, size: int, *, sparse: bool) -> None:

@@ -43,6 +43,7 @@ class LargeFetch:
         self._journal_path = disk.hidden_beside(fetch.path, disk.JOURNAL)
         self._info = fetch.info
         self._fd = -1
+        self._write_bytes = disk.GENTLE_BYTES
         self._journal: journal.Journal | None = None
         self._claimed: dict[int, int] = {}
         # The file held nothing when this run began, so holes in it are zeros.
@@ -56,6 +57,7 @@ class LargeFetch:
         session = self._session
         try:
             self._fd, _, waited = session.claim(self._part)
+            self._write_bytes = disk.write_bytes(self._fd)
             if waited and session.is_present(self._fetch):
                 disk.discard(self._part)
                 session.ledger.skipped(self._fetch.name, "another process fetched it")
@@ -196,7 +198,7 @@ class LargeFetch:
             raw = bytes(data)  # type: ignore[call-overload]  # a Buffer; holes need a comparison
             if raw == _ZEROS[: len(raw)] or (len(raw) > len(_ZEROS) and not any(raw)):
                 return
-        disk.write_at(self._fd, data, at)  # type: ignore[arg-type]  # a Buffer
+        disk.write_at(self._fd, data, at, self._write_bytes)  # type: ignore[arg-type]  # a Buffer
 
     def _sum_on_disk(self, piece: Range) -> int:
         checksum, at, end = ALGORITHMS[PREFERRED](), piece.start, piece.start + piece.length

@@ -11,17 +11,21 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from datastores.errors import DatastoresError, TransferFailed
 from datastores.storage.memory import MemoryStore
-from datastores.transfer import Limits, Options, Silent, download
+from datastores.transfer import Limits, Options, Silent, disk, download
 from datastores.transfer.crew import AHEAD
-from datastores.transfer.disk import allocate
+from datastores.transfer.disk import GENTLE_BYTES, allocate
 from datastores.transfer.ranges import SMALLEST
 from tests.transfer.folder import files_in, hidden_in
 from tests.transfer.synthetic import SyntheticStore, SyntheticStream, content
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -104,6 +108,24 @@ class TestFullDisk:
         finally:
             os.close(fd)
         assert (status.st_size, status.st_blocks) == (64 << 20, 0)
+
+    @pytest.mark.parametrize("in_memory", [False, True])
+    def test_a_disk_is_written_to_gently(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_memory: bool
+    ) -> None:
+        """A large file goes to a disk in small writes, and to tmpfs as its pieces come."""
+        monkeypatch.setattr(disk, "_is_in_memory", lambda _fd: in_memory)
+        written: list[int] = []
+        write = os.pwrite
+
+        def note(fd: int, data: Buffer, at: int) -> int:
+            written.append(memoryview(data).nbytes)
+            return write(fd, data, at)
+
+        monkeypatch.setattr(os, "pwrite", note)
+        download(SyntheticStore(1, 3 * SMALLEST), "", tmp_path)
+
+        assert (max(written) > GENTLE_BYTES) == in_memory
 
     def test_a_full_disk_is_a_clean_error_and_resumable(self, small_disk: Path) -> None:
         """Somebody else fills the disk midway: a clear error now, and after cleaning up the rest."""
