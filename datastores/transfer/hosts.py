@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datastores.transfer.pace import Pace
 
 # Small requests that a process can make: so many times the time that one takes are enough streams.
-MOST_A_SECOND = 1500
+MOST_A_SECOND = 3000
 
 
 class HostBudget:

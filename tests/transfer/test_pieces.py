@@ -365,7 +365,7 @@ class TestPace:
         """Other processes begin with what the quickest request leaves room for, near and far."""
         near, far, unknown = HostBudget(Pace()), HostBudget(Pace()), HostBudget(Pace())
 
-        near.share(2, 0.002)
+        near.share(2, 0.001)
         far.share(2, 0.1)
         unknown.share(2, math.inf)
 
