@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from datastores.transfer.pace import Pace
 
-# Small requests that a process can make: so many times the time that one takes are enough streams.
+# Twice the small requests that a process was seen to make: so many times what the quickest one took
+# are enough streams to begin with. With 1500 small downloads from a near host were 5 % slower.
 MOST_A_SECOND = 3000
 
 
