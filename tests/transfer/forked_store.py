@@ -25,12 +25,16 @@ class ForkedStore(LocalStore):
         return super().read(key, **options)
 
 
-def children() -> set[int]:
-    """The processes that this one started and has not taken leave of."""
-    task = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-    others = [
-        path.read_text()
-        for path in Path("/proc/self/task").glob("*/children")
-        if path.parent.name != str(os.getpid())
-    ]
-    return {int(number) for text in [task, *others] for number in text.split()}
+def children(of: int | None = None) -> set[int]:
+    """The processes that this one, or another, started and has not taken leave of."""
+    wanted = os.getpid() if of is None else of
+    found = {int(path.name): _parent(path) for path in Path("/proc").glob("[0-9]*")}
+    return {pid for pid, parent in found.items() if parent == wanted}
+
+
+def _parent(process: Path) -> int | None:
+    try:
+        # The name before it may have blanks and brackets in it.
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None  # it has ended
