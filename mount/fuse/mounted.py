@@ -12,6 +12,7 @@ from datastores.value import Value
 from mount.errors import MountError
 from mount.fs.contract import FileSystem
 from mount.fuse import device, mounts
+from mount.fuse.connection import Connection
 from mount.fuse.dispatch import Dispatch
 from mount.fuse.journal import Journal, Notes
 from mount.fuse.negotiation import Agreement
@@ -52,7 +53,7 @@ class Mounted:
         session: Session,
         modes: Passthrough,
         notifier: Notifier,
-        connection: int | None,
+        connection: Connection | None,
     ) -> None:
         self.mountpoint = mountpoint
         self.connection = connection  # None: mounted by somebody else, elsewhere
@@ -106,7 +107,7 @@ class Mounted:
 
     def abort(self) -> bool:
         """Make the kernel give up: every caller in the mount gets an error."""
-        return self.connection is not None and mounts.abort_connection(self.connection)
+        return self.connection is not None and self.connection.abort()
 
     def __enter__(self) -> Self:
         self.start()
@@ -118,15 +119,16 @@ class Mounted:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        line = mounts.find_mount(self.mountpoint)
         # An aborted connection is over and still in the way.
-        if line is not None and line.connection == self.connection:
-            self.unmount(lazy=True)
+        if self.connection is not None:
+            self.connection.unmount(self.mountpoint)
         if not self.wait(LAST_SECONDS):
             # Files are still open; their owners get an error instead of a wait without end.
             log.warning("files below %s are still open; their connection is cut", self.mountpoint)
             self.abort()
             self.wait(LAST_SECONDS)
+        if self.connection is not None:
+            self.connection.close()
 
     def _end(self) -> None:
         finished = self.session.pool.close(LAST_SECONDS)
@@ -182,6 +184,4 @@ def assemble(
         fd, agreement, dispatch.table(), dispatch.withdraw, Pool(options.threads), dispatch.errand
     )
     mounts.set_readahead(place, options.readahead_bytes)
-    line = mounts.find_mount(place)
-    connection = line.connection if line else None
-    return Mounted(place, filesystem, session, modes, notifier, connection)
+    return Mounted(place, filesystem, session, modes, notifier, Connection.of(place))

@@ -1,8 +1,7 @@
-"""The mounts of this host: which are ours, which are dead, and how to be rid of them."""
+"""The mounts of this host: which are ours, and which are dead."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import re
@@ -61,27 +60,9 @@ def find_dead_mounts() -> Sequence[str]:
     return [line.mountpoint for line in _mounts() if line.is_ours and _is_dead(line.mountpoint)]
 
 
-def abort(mountpoint: str) -> bool:
-    """Make the kernel give up a connection: every caller in it gets an error; False if none is."""
-    line = find_mount(mountpoint)
-    return line is not None and line.kind.startswith("fuse") and abort_connection(line.connection)
-
-
-def abort_connection(number: int) -> bool:
-    """The same for a connection that is mounted nowhere any more."""
-    if not any(line.kind == "fusectl" for line in _mounts()):
-        # Containers often come without it; refused, the write below says so.
-        ctypes.CDLL(None).mount(b"fusectl", bytes(CONNECTIONS), b"fusectl", ctypes.c_ulong(0), None)
-    try:
-        # Opened without O_CREAT: the folder is no place for new files.
-        fd = os.open(CONNECTIONS / str(number) / "abort", os.O_WRONLY)
-    except (FileNotFoundError, PermissionError):
-        return False
-    try:
-        os.write(fd, b"1")
-    finally:
-        os.close(fd)
-    return True
+def has_fusectl() -> bool:
+    """Whether connections can be seen, and cut, here."""
+    return any(line.kind == "fusectl" for line in _mounts())
 
 
 def set_readahead(mountpoint: str, size_bytes: int) -> bool:

@@ -19,13 +19,15 @@ from collections.abc import Callable, Sequence
 from datastores.value import Value
 from mount.errors import MountError
 from mount.fs.contract import FileSystem
-from mount.fuse import device, mounts
+from mount.fuse import device
+from mount.fuse.connection import Connection
 from mount.fuse.herald import Herald
 from mount.fuse.journal import MemoryJournal, OpenHandle
 from mount.fuse.layouts import HEADER_OUT, Notice
 from mount.fuse.mounted import Mounted, assemble
 from mount.fuse.options import MountOptions
 from mount.fuse.session import handshake
+from mount.fuse.survivor import Survivor
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ def supervise(
     *,
     options: MountOptions,
     endurance: Endurance = USUAL,
-    on_mounted: Callable[[], None] | None = None,
+    on_mounted: Callable[[Connection | None], None] | None = None,
 ) -> int:
     """Mount, and keep a worker serving until the mount is gone; how often one had to be replaced.
 
@@ -77,12 +79,13 @@ def supervise(
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     fd = device.open_mount(place, options)
     notes_fd = os.memfd_create("mount-notes")
-    line = mounts.find_mount(place)
+    connection = Connection.of(place)
+    survivor = _survivor(place, connection)
     deaths: deque[float] = deque(maxlen=endurance.most_deaths)
     life = 0
     try:
         if on_mounted is not None:
-            on_mounted()
+            on_mounted(connection)
         while not _lived_to_the_end(
             _start(worker, Line(place, fd, notes_fd, life)), place, endurance.stop_seconds
         ):
@@ -96,12 +99,15 @@ def supervise(
                 )
             log.warning("the server of %s died and is replaced", place)
     finally:
-        here = mounts.find_mount(place)
-        if here is not None and line is not None and here.connection == line.connection:
-            device.unmount(place, lazy=True)
+        if connection is not None:
+            connection.unmount(place)
         # The last descriptor: the kernel cuts what is left of the connection.
         os.close(fd)
         os.close(notes_fd)
+        if survivor is not None:
+            survivor.end()
+        if connection is not None:
+            connection.close()
     return life
 
 
@@ -136,6 +142,16 @@ def resume(
     filesystem.start(mounted.notifier)
     mounted.notifier.start(herald)
     return mounted
+
+
+def _survivor(place: str, connection: Connection | None) -> Survivor | None:
+    if connection is None:
+        return None
+    try:
+        return Survivor.fork(connection)
+    except OSError as error:
+        log.warning("%s has nobody to survive its server: %s", place, error.strerror)
+        return None
 
 
 def _herald(line: Line) -> Herald | None:

@@ -20,7 +20,6 @@ from mount.cache.warm import WarmProgress, warm
 from mount.errors import MountError
 from mount.fs.revival import RevivableFileSystem
 from mount.fs.version_pages import add_gap, page_after
-from mount.fuse import device, mounts
 from mount.fuse.mounted import Mounted
 from mount.fuse.supervisor import Line
 from mount.host.kept import Kept
@@ -198,9 +197,8 @@ class Duty:
             return self._files.left()
 
     def _unmount(self) -> None:
-        here = mounts.find_mount(self._line.place)
-        if here is not None and here.connection == self._mounted.connection:
-            device.unmount(self._line.place, lazy=True)
+        if self._mounted.connection is not None:
+            self._mounted.connection.unmount(self._line.place)
 
     def _exit(self) -> None:
         # Threads that hang in the network hold up nothing: their bytes are in the spool.

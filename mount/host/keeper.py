@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mount.errors import MountRefused
-from mount.fuse import device, mounts
+from mount.fuse import device
+from mount.fuse.connection import Connection
 from mount.fuse.supervisor import Endurance, Line, supervise
 from mount.host.folder import HostFolder
 from mount.host.kept import Kept
-from mount.host.leftovers import clear_place, connection_made, send_leftovers
+from mount.host.leftovers import clear_place, send_leftovers
 from mount.host.opening import options_of
 from mount.host.order import MountOrder
 from mount.host.sent_error import error_to_wire
@@ -54,16 +55,15 @@ def keep(order: MountOrder, path: Path, ready_fd: int) -> None:
 
 
 def _supervise(order: MountOrder, folder: HostFolder, kept: Kept) -> None:
-    def on_mounted() -> None:
-        line = mounts.find_mount(str(order.at))
+    def on_mounted(connection: Connection | None) -> None:
         folder.write_record(
             {
                 "name": order.name,
                 "at": str(order.at),
                 "spool": str(order.spool),
                 "pid": os.getpid(),
-                "connection": line.connection if line else None,
-                "made": connection_made(line.connection) if line else None,
+                "connection": connection.number if connection else None,
+                "made": connection.made if connection else None,
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
             }
         )

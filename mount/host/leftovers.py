@@ -19,7 +19,8 @@ from typing import Any
 from datastores.secret import redact
 from mount.fs.recovery import Outcome, recover
 from mount.fs.spool import Spool
-from mount.fuse import device, mounts
+from mount.fuse import device
+from mount.fuse.connection import Connection
 from mount.host.opening import open_order
 from mount.host.order import MountOrder
 from mount.leases import RenewableLease
@@ -64,19 +65,13 @@ def clear_place(record: Mapping[str, Any]) -> bool:
     an error now.
     """
     place = str(record["at"])
-    line = mounts.find_mount(place)
-    made = connection_made(line.connection) if line else None
-    if line and made and (line.connection, made) == (record.get("connection"), record.get("made")):
-        mounts.abort_connection(line.connection)
+    connection = Connection.of(place)
+    if connection is not None:
+        made = connection.made
+        if made and (connection.number, made) == (record.get("connection"), record.get("made")):
+            connection.abort()
+        connection.close()
     return device.repair(place)
-
-
-def connection_made(number: int) -> int | None:
-    """When the kernel made a connection, which tells it from later ones of the same number."""
-    try:
-        return (mounts.CONNECTIONS / str(number)).stat().st_ctime_ns
-    except OSError:
-        return None  # there is no fusectl here
 
 
 def _child(order: MountOrder, spool: Spool, pipe: int) -> None:

@@ -22,6 +22,7 @@ from datastores.value import Value
 from mount.errors import MountRefused
 from mount.fs.contract import ROOT_INODE, FileSystem, WouldWait
 from mount.fuse import device, mounts
+from mount.fuse.connection import Connection
 from mount.fuse.defects import Defects
 from mount.fuse.options import SUBTYPE, MountOptions
 from mount.libfuse import wire
@@ -66,7 +67,7 @@ class Mounted:
         calls: Calls,
         front: subprocess.Popen[bytes],
         control: socket.socket,
-        connection: int | None,
+        connection: Connection | None,
         threads: int,
     ) -> None:
         self.mountpoint = mountpoint
@@ -125,7 +126,7 @@ class Mounted:
 
     def abort(self) -> bool:
         """Make the kernel give up: every caller in the mount gets an error."""
-        if self.connection is None or not mounts.abort_connection(self.connection):
+        if self.connection is None or not self.connection.abort():
             self.front.kill()
         return True
 
@@ -139,15 +140,16 @@ class Mounted:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        line = mounts.find_mount(self.mountpoint)
         # An aborted connection is over and still in the way.
-        if line is not None and line.connection == self.connection:
-            self.unmount(lazy=True)
+        if self.connection is not None:
+            self.connection.unmount(self.mountpoint)
         if not self.wait(LAST_SECONDS):
             # Files are still open; their owners get an error instead of a wait without end.
             log.warning("files below %s are still open; their connection is cut", self.mountpoint)
             self.abort()
             self.wait(LAST_SECONDS)
+        if self.connection is not None:
+            self.connection.close()
 
     def _serve_line(self, line: socket.socket) -> None:
         with line:
@@ -224,8 +226,7 @@ def mount(filesystem: FileSystem, mountpoint: str, *, options: MountOptions) -> 
         filesystem.stop()
         raise
     mounts.set_readahead(place, options.readahead_bytes)
-    line = mounts.find_mount(place)
-    connection = line.connection if line else None
+    connection = Connection.of(place)
     return Mounted(place, filesystem, calls, front, ours, connection, options.threads)
 
 

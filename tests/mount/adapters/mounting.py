@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mount.fs.contract import FileSystem
+from mount.fuse.connection import Connection
 from mount.fuse.device import unmount
 from mount.fuse.mounts import find_mount
 from mount.fuse.options import MountOptions
@@ -20,10 +21,9 @@ from tests.mount.memory_filesystem import Behaviour, MemoryFileSystem
 # hold this interpreter, so another process waits and cuts the connection.
 LIMIT_SECONDS = 60
 RESCUE = f"""
-import select, sys
-from mount.fuse.mounts import abort_connection
+import os, select, sys
 if not select.select([sys.stdin], [], [], {LIMIT_SECONDS})[0]:
-    abort_connection(int(sys.argv[1]))
+    os.write(int(sys.argv[1]), b"1")
 """
 ROOT = Path(__file__).parents[3]
 
@@ -100,10 +100,15 @@ def names(folder: Path) -> list[str]:
 
 
 @contextmanager
-def rescued(connection: int | None) -> Iterator[None]:
+def rescued(connection: Connection | None) -> Iterator[None]:
     """Cut the connection if the block takes longer than any test may."""
+    assert connection
+    assert connection.switch is not None
     with subprocess.Popen(
-        [sys.executable, "-c", RESCUE, str(connection)], stdin=subprocess.PIPE, cwd=ROOT
+        [sys.executable, "-c", RESCUE, str(connection.switch)],
+        stdin=subprocess.PIPE,
+        pass_fds=[connection.switch],
+        cwd=ROOT,
     ) as helper:
         try:
             yield

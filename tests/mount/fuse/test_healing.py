@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from mount.fs.contract import Access
+from mount.fuse.connection import Connection
 from mount.fuse.device import unmount
 from mount.fuse.journal import MemoryJournal, OpenHandle
 from mount.fuse.mounts import find_mount
@@ -147,8 +148,7 @@ def _supervised(place: Path, state: Path, fatal: str) -> Iterator[subprocess.Pop
     ) as supervisor:
         try:
             _until(lambda: _lives(state) != [] and find_mount(str(place)) is not None)
-            line = find_mount(str(place))
-            with rescued(line.connection if line else None):
+            with rescued(Connection.of(str(place))):
                 yield supervisor
             unmount(str(place))
             supervisor.wait(SECONDS)

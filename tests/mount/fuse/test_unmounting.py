@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mount.errors import MountError
+from mount.fuse.connection import Connection
 from mount.fuse.device import HELPERS, open_mount, unmount, why_not
 from mount.fuse.mounted import mount
 from mount.fuse.mounts import MountLine, find_mount, parse_mountinfo
@@ -30,10 +31,7 @@ def test_a_descriptor_that_somebody_else_mounted_is_served(tmp_path: Path) -> No
     filesystem = MemoryFileSystem()
     filesystem.add("f", b"inherited")
     fd = open_mount(str(tmp_path), MountOptions())
-    line = find_mount(str(tmp_path))
-    assert line is not None
-
-    with rescued(line.connection):
+    with rescued(Connection.of(str(tmp_path))):
         mounted = mount(filesystem, f"/dev/fd/{fd}", options=MountOptions())
         mounted.start()
         try:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from mount.fuse import mounts
+from mount.fuse.connection import Connection
 from mount.host.folder import HostFolder
 from mount.host.host import Host
 from mount.host.start import repair_hosts
 from tests.mount.agent.cloud import Cloud
 from tests.mount.host.bench import Bench, is_mounted, until
+from tests.transfer.forked_store import children
 
 
 @pytest.fixture
@@ -26,13 +27,14 @@ def host(cloud_bench: Bench, cloud: Cloud) -> Iterator[Host]:
         store.write("a", b"alpha")
         store.write("b", b"beta")
     made = cloud_bench.start("hosts/one")
-    line = mounts.find_mount(str(cloud_bench.at))
-    assert line
+    connection = Connection.of(str(cloud_bench.at))
+    assert connection
     assert (cloud_bench.at / "a").read_bytes() == b"alpha"
     try:
         yield made
     finally:
-        mounts.abort_connection(line.connection)
+        connection.abort()
+        connection.close()
 
 
 @contextmanager
@@ -50,9 +52,9 @@ def held(bench: Bench, cloud: Cloud, host: Host) -> Iterator[subprocess.Popen[by
             yield caller
         finally:
             cloud.gate.open()
-            line = mounts.find_mount(str(bench.at))
-            if caller.poll() is None and line:
-                mounts.abort_connection(line.connection)
+            connection = Connection.of(str(bench.at))
+            if caller.poll() is None and connection:
+                connection.abort()
 
 
 def test_a_held_notice_does_not_hold_up_a_successor(
@@ -69,17 +71,31 @@ def test_a_held_notice_does_not_hold_up_a_successor(
     host.release(20)
 
 
-@pytest.mark.parametrize("clear", ["start", "repair"])
-def test_a_held_notice_does_not_keep_a_host_that_was_killed(
-    clear: str, cloud_bench: Bench, cloud: Cloud, host: Host
+def test_a_held_notice_does_not_hold_the_callers_of_a_host_that_was_killed(
+    cloud_bench: Bench, cloud: Cloud, host: Host
 ) -> None:
-    """Supervisor and worker killed then are gone; the next start, or a repair, frees the reader."""
+    """With supervisor and worker killed then, the reader gets his error at once, from nobody."""
     with held(cloud_bench, cloud, host) as caller:
         status = host.status()
         for pid in (status.pid, status.worker):
             os.kill(pid, signal.SIGKILL)
+
+        assert b"cat: " in caller.communicate(timeout=20)[1]
+    until(lambda: not HostFolder(host.folder).is_taken, 20)
+
+
+@pytest.mark.parametrize("clear", ["start", "repair"])
+def test_a_held_notice_does_not_keep_a_host_that_was_killed(
+    clear: str, cloud_bench: Bench, cloud: Cloud, host: Host
+) -> None:
+    """All killed then, survivor included, are gone; the next start, or a repair, frees the reader."""
+    with held(cloud_bench, cloud, host) as caller:
+        status = host.status()
+        for pid in (status.pid, *children(status.pid)):
+            os.kill(pid, signal.SIGKILL)
         until(lambda: not HostFolder(host.folder).is_taken, 20)
         cloud.gate.open()
+        assert caller.poll() is None
         act: Callable[[], object] = {
             "start": lambda: cloud_bench.start("hosts/one"),
             "repair": lambda: repair_hosts(cloud_bench.root / "hosts"),
@@ -97,15 +113,9 @@ def _is_held(worker: int) -> bool:
     """Whether the kernel holds a thread of this process or of its child."""
     return any(
         _read(thread / "wchan") == "fuse_reverse_inval_entry"
-        for process in Path("/proc").glob("[0-9]*")
-        if worker in {int(process.name), _parent(process)}
-        for thread in process.glob("task/*")
+        for pid in (worker, *children(worker))
+        for thread in Path(f"/proc/{pid}/task").glob("*")
     )
-
-
-def _parent(process: Path) -> int | None:
-    fields = _read(process / "stat").rpartition(")")[2].split()
-    return int(fields[1]) if fields else None
 
 
 def _read(path: Path) -> str:

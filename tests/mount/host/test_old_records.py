@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mount.fuse import mounts
+from mount.fuse.mounts import find_mount
 from mount.host.folder import HostFolder
 from mount.host.host import Host
 from mount.host.start import repair_hosts
@@ -15,7 +15,7 @@ def test_an_old_record_does_not_cut_another_hosts_mount(bench: Bench) -> None:
     dead = HostFolder(bench.start("hosts/dead").folder)
     kill_host(Host(dead.path))
     alive = bench.start("hosts/alive")
-    line, record = mounts.find_mount(str(bench.at)), dead.read_record()
+    line, record = find_mount(str(bench.at)), dead.read_record()
     assert line
     assert record
     # The kernel gives the lowest free number, unless somebody else was quicker.
