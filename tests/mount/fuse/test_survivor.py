@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,8 +71,11 @@ def test_a_survivor_has_nothing_else_open_and_is_in_no_group(connection: Connect
     pid = survivor._child.pid
 
     def files() -> set[str]:
-        paths = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
-        return {path for path in paths if path.startswith("/")}
+        found: set[str] = set()
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # it is just being closed
+                found.add(str(path.readlink()))
+        return {path for path in found if path.startswith("/")}
 
     try:
         until(lambda: os.getpgid(pid) == pid and "/dev/fuse" not in files())
