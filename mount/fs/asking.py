@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from datastores.errors import NotFound
-from datastores.keys import basename, join
+from datastores.keys import join
 from datastores.keys import parent as parent_of
 from mount.fs.facts import ABSENT, FOLDER, Fact, fact_of
 from mount.fs.listing import TAIL, Walk
@@ -96,39 +96,34 @@ class Asking:
             # Nobody else goes on with it meanwhile.
             walk, parent.pages = parent.pages, None
         walk = walk or Walk(iter(tree.store.list_folder(place)), place, since)
-        # The store's client asks for a page while the one before it is read.
-        asked_since, walk.asked_since = walk.asked_since, since
         is_first = not walk.listed
-        children = walk.next_page()
+        listed = walk.next_page(since)
         tree.counters.add("requests")
         if is_first:
             # A page of its own is all that most folders have.
-            children += walk.next_page()
+            listed.children.extend(walk.next_page(since).children)
             tree.counters.add("requests")
         with tree.lock:
             parent = tree.table.folder(folder)
-            tree.take(parent, place, children, asked_since)
-            self._keep_asked(parent, join(place, name), since)
-            goes_on = not walk.is_over and walk.listed < tree.view.facts
-            if goes_on:
+            tree.take(parent, place, listed)
+            if not walk.is_over and walk.listed < tree.view.facts:
                 parent.pages = walk
             parent.names_until = time.monotonic() + tree.view.attribute_seconds
-            if tree.changes.touched(join(place, name), since):
+            key = join(place, name)
+            if tree.changes.touched(key, listed.since):
                 return False
-            if is_first and walk.is_over:
-                tree.complete(parent, (child for child, _ in children), since)
-                if all(child != name for child, _ in children):
-                    tree.note(parent, name, ABSENT)
-                return True
-            return any(child == name for child, _ in children)
-
-    def _keep_asked(self, parent: Node, key: str, since: int) -> None:
-        """Whoever asked for a name takes it next, however short its lifetime; lock held."""
-        tree = self._tree
-        last = tree.facts.last(key)
-        if last and last[0].kind is not None and not tree.changes.touched(key, since):
-            tree.facts.drop(key)
-            tree.apply(parent, basename(key), *last)
+            is_all = is_first and walk.is_over
+            if is_all:
+                names = [child for child, _ in listed.children]
+                tree.complete(parent, names, listed.since, listed.asked)
+            fact = next((fact for child, fact in listed.children if child == name), None)
+            if fact is not None:
+                # Whoever asked for a name takes it next, however short its lifetime.
+                tree.facts.drop(key)
+                tree.apply(parent, name, fact, listed.asked + tree.view.attribute_seconds)
+            elif is_all:
+                tree.note(parent, name, ABSENT)
+            return is_all or fact is not None
 
     def _find_in_parent(self, key: str) -> Fact:
         place, _, _ = key.rpartition("/")

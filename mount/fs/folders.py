@@ -9,20 +9,20 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from operator import itemgetter
 
-from mount.fs.contract import Child, OpenedFolder, WouldWait
-from mount.fs.facts import Fact
+from mount.fs.contract import Child, Kind, OpenedFolder, WouldWait
 from mount.fs.handles import FolderHandle, Handles
 from mount.fs.inodes import Node
-from mount.fs.listing import Walk
+from mount.fs.listing import Listed, Walk, order
 from mount.fs.roll import AT, UNSURE, Roll
-from mount.fs.tree import NAMES_KEPT, Tree
+from mount.fs.tree import NAMES_KEPT, Tree, Unknown
 
 
 class Reading:
     """Somebody who reads a folder."""
 
-    __slots__ = ("is_done", "node", "roll", "sent", "turn")
+    __slots__ = ("copy", "heard", "is_done", "node", "roll", "sent", "turn")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -30,6 +30,10 @@ class Reading:
         self.turn = threading.Lock()
         # The rest is under the file system's lock. What is read; None before the first read.
         self.roll: Roll | None = None
+        # What the kernel may give him without asking.
+        self.copy: Roll | None = None
+        # The last answer: another listing is gone on with behind one of its names.
+        self.heard: Sequence[Child] = ()
         self.is_done = False
         # Went out with their attributes; not known to have arrived.
         self.sent: list[Node] = []
@@ -53,7 +57,8 @@ class FolderReader:
             if not keeps:
                 node.told = None  # which the kernel drops when it hears of the open
             number = self._handles.add_folder(FolderHandle(node))
-            self._readings[number] = Reading(node)
+            reading = self._readings[number] = Reading(node)
+            reading.copy = node.told
             return OpenedFolder(number, may_cache=self._may_cache, keep_cache=keeps)
 
     def read(
@@ -62,13 +67,21 @@ class FolderReader:
         with self._tree.lock:
             reading = self._readings.get(number)
             if reading is None:  # opened in an earlier life, or not at all
-                reading = self._readings[number] = Reading(self._handles.folder(number).node)
+                handle = self._handles.folder(number)
+                reading = self._readings[number] = Reading(handle.node)
+                reading.heard = handle.heard
         if not reading.turn.acquire(blocking=wait):
             raise WouldWait
         try:
             return self._read(reading, cookie, most, entries=entries, wait=wait)
         finally:
             reading.turn.release()
+
+    def heard(self, number: int) -> tuple[int, Sequence[Child]]:
+        """The folder, and the last names from which a later process could go on."""
+        with self._tree.lock:
+            reading = self._readings[number]
+            return reading.node.inode, reading.heard
 
     def close(self, number: int) -> None:
         with self._tree.lock:
@@ -82,50 +95,91 @@ class FolderReader:
     def _read(
         self, reading: Reading, cookie: int, most: int, *, entries: bool, wait: bool
     ) -> Sequence[Child]:
-        at = cookie & AT
         while True:
             with self._tree.lock:
                 self._arrived(reading)
-                roll = self._roll_at(reading, cookie)
-            while roll.end < at + most and not (roll.is_over or roll.is_broken):
-                if not wait:
-                    if roll.end > at:
-                        break
-                    raise WouldWait
-                self._extend(reading.node, roll, at)
+                roll, last = self._roll_at(reading, cookie)
+            at = self._bring(reading.node, roll, cookie & AT, last, most, wait=wait)
             with self._tree.lock:
-                if at < roll.first or roll.is_broken:
+                if not roll.has(at):
                     continue  # others are far ahead in a long folder, or met an error
-                names = roll.names[at - roll.first : at - roll.first + most]
-                reading.is_done = not names
-                if not names:
-                    return ()
+                lines = roll.lines(at, most)
+                reading.is_done = not lines
                 if entries:
-                    return self._with_entries(reading, roll, names, at)
-                return self._plain(reading.node, roll, names, at)
+                    children = self._with_entries(reading, roll, lines)
+                else:
+                    children = self._plain(reading.node, roll, lines)
+                if lines:
+                    reading.heard = children if roll.sorts(at + len(lines)) else ()
+                return children
 
-    def _roll_at(self, reading: Reading, cookie: int) -> Roll:
-        """The listing that a cookie is of, or one to find its place in; lock held."""
-        node, roll, at = reading.node, reading.roll, cookie & AT
-        if cookie and roll and cookie - at == roll.base and at >= roll.first and not roll.is_broken:
-            return roll
-        roll = self._tree.roll_of(node)
-        if roll is None or at < roll.first:
-            here = [child.name for child in node.children.values() if child.is_local]
-            roll = Roll(self._tree.changes.count, self._tree.fresh_until(), here)
+    def _roll_at(self, reading: Reading, cookie: int) -> tuple[Roll, str | None]:
+        """The listing that a cookie is of, or another with what its name sorts by; lock held."""
+        node, at = reading.node, cookie & AT
+        base = cookie - at
+        known = (reading.roll, reading.copy) if cookie else ()
+        before = next((one for one in known if one and one.base == base), None)
+        if before and before is reading.roll and before.has(at):
+            return before, None
+        roll, last, owed = self._tree.roll_of(node), None, None
+        if cookie and (roll is None or roll.base != base):
+            if before and before.has(at):
+                roll = before
+            else:
+                last = self._last(reading, cookie, before)
+                owed = before.local if before and last else None
+                reading.copy = before or reading.copy
+        if roll is None or owed or roll.first > (at if last is None else 0):
+            changes, until = self._tree.changes.count, self._tree.fresh_until()
+            roll = Roll(changes, until, _local(node), owed)
             self._tree.rolls.hold(node, roll)
         reading.roll, reading.is_done = roll, False
-        is_shown_alone = all(
-            one.roll in {None, roll} or one.is_done
-            for one in self._readings.values()
-            if one.node is node
-        )
-        goes_on = not cookie or cookie - at == roll.base
         if self._may_cache:
-            # A reader of another listing may still give the kernel a part of that.
-            is_known = goes_on and is_shown_alone and node.told in {None, roll}
-            node.told = roll if is_known else UNSURE
-        return roll
+            self._note_told(node, roll, cookie)
+        return roll, last
+
+    def _note_told(self, node: Node, roll: Roll, cookie: int) -> None:
+        """The kernel gets a part of this listing, and may keep it; lock held."""
+        others = [one for one in self._readings.values() if one.node is node]
+        # A reader of another listing may still give the kernel a part of that.
+        is_alone = all(one.roll in {None, roll} or one.is_done for one in others)
+        is_known = node.told in {None, roll} if not cookie else node.told is roll
+        goes_on = not cookie or cookie & ~AT == roll.base
+        node.told = roll if is_alone and is_known and goes_on else UNSURE
+        for one in others:
+            if one.roll is None and one.copy is None:
+                one.copy = roll
+
+    def _last(self, reading: Reading, cookie: int, roll: Roll | None) -> str | None:
+        """What the store sorts the name before a cookie by; None if nobody knows; lock held."""
+        for child in reading.heard:
+            if child.cookie == cookie:
+                return order(os.fsdecode(child.name), child.kind)
+        return roll.before(cookie & AT) if roll else None
+
+    def _bring(
+        self, node: Node, roll: Roll, at: int, last: str | None, most: int, *, wait: bool
+    ) -> int:
+        """Have the names come that are asked for; where they begin.
+
+        That is behind what the store sorts like `last`, wherever that is now. Without it, or where
+        the store has an order of its own, it is the place of this number.
+        """
+        place = at if last is None else None
+        while True:
+            with self._tree.lock:
+                if place is None:
+                    place = roll.behind(last) if last and roll.is_ordered else at
+                end, is_at_end = roll.end, roll.is_over or roll.is_broken
+            begin = end if place is None else place
+            if is_at_end or end >= begin + most:
+                return begin
+            if not wait:
+                if end > begin:
+                    return begin
+                raise WouldWait
+            # The last name that came shows that none was left out before those that come next.
+            self._extend(node, roll, max(0, end - 1) if place is None else place)
 
     def _extend(self, node: Node, roll: Roll, at: int) -> None:
         """One more page, or the end; who reads at `at` needs nothing that comes before."""
@@ -139,72 +193,78 @@ class FolderReader:
             if walk is None:
                 pages = iter(self._tree.store.list_folder(place))
                 walk = roll.walk = Walk(pages, place, roll.since)
-            # The store's client asks for a page while the one before it is read.
-            since, walk.asked_since = walk.asked_since, count
+            elif walk.place != place:  # the folder has moved, and so has what would come
+                roll.is_broken = True
+                return
             hidden = walk.hidden
             try:
                 with self._tree.counters.blocked():
-                    children = walk.next_page()
+                    listed = walk.next_page(count)
             except BaseException:
                 roll.is_broken = not walk.is_resumable
                 raise
             self._tree.counters.add("requests")
             self._tree.counters.add("hidden_names", walk.hidden - hidden)
             with self._tree.lock:
-                self._take(node, roll, walk, children, since, at)
+                self._take(node, roll, walk, listed, at)
 
-    def _take(  # one page, and all that is known of it
-        self,
-        node: Node,
-        roll: Roll,
-        walk: Walk,
-        children: Sequence[tuple[str, Fact]],
-        since: int,
-        at: int,
-    ) -> None:
+    def _take(self, node: Node, roll: Roll, walk: Walk, listed: Listed, at: int) -> None:
+        """One page, and all that is known of it; lock held."""
         tree = self._tree
         is_gone = tree.table.is_gone(node)
         if not is_gone:
-            roll.add(tree.take(node, walk.place, children, since))
+            roll.add(tree.take(node, walk.place, listed))
+        roll.is_ordered = walk.is_ordered
         if walk.is_over:
             roll.is_over = True
             if not is_gone:
                 self._end(node, roll)
         roll.forget(at, tree.view.facts)
         if node.roll is roll:
-            tree.rolls.grew(len(children))
+            tree.rolls.grew(len(listed.children))
 
     def _end(self, node: Node, roll: Roll) -> None:
-        late = [
-            (name, node.children[name].kind) for name in sorted(roll.local) if name in node.children
-        ]
-        roll.add(late)
+        """All pages came: what only this mount knows comes behind them."""
+        roll.late = roll.end
+        tree, before, late = self._tree, self._place(node), _local(node)
+        if roll.first and not late.keys() <= roll.local.keys() | roll.kinds.keys():
+            # Nobody remembers whether a page showed the others.
+            roll.until = 0.0
+            late = {}
+        for name, kind in roll.local.items():
+            known = tree.kind_of(node, before + name, name)
+            if known is None:
+                late.pop(name, None)
+            else:
+                late[name] = kind if isinstance(known, Unknown) else known
+        roll.add(sorted(late.items(), key=itemgetter(0)))
         if not roll.first and len(roll.names) <= NAMES_KEPT:
-            self._tree.complete(node, roll.names, roll.since)
+            began = roll.until - tree.view.attribute_seconds
+            tree.complete(node, roll.names, roll.since, began)
 
-    def _plain(self, node: Node, roll: Roll, names: Sequence[str], at: int) -> Sequence[Child]:
+    def _plain(self, node: Node, roll: Roll, lines: Sequence[tuple[int, str]]) -> Sequence[Child]:
         """Names with their numbers and kinds; lock held."""
         known, kinds, number_for = node.children, roll.kinds, self._tree.table.number_for
-        before = self._before(node)
+        before = self._place(node)
         encode = os.fsencode
         return [
             Child(
                 encode(name),
                 known[name].inode if name in known else number_for(before + name),
-                kinds[name],
+                known[name].kind if name in known else kinds[name],
                 cookie,
             )
-            for cookie, name in enumerate(names, roll.base + at + 1)
+            for cookie, name in lines
         ]
 
     def _with_entries(
-        self, reading: Reading, roll: Roll, names: Sequence[str], at: int
+        self, reading: Reading, roll: Roll, lines: Sequence[tuple[int, str]]
     ) -> Sequence[Child]:
         """Names with all that is known of them; lock held."""
         tree, node, sent = self._tree, reading.node, reading.sent
-        before, now = self._before(node), tree.now()
+        before, now = self._place(node), tree.now()
         children: list[Child] = []
-        for cookie, name in enumerate(names, roll.base + at + 1):
+        for cookie, name in lines:
             key = before + name
             child = self._known(node, name, key, now)
             if child is None:
@@ -231,7 +291,8 @@ class FolderReader:
         facts.drop(key)
         return self._tree.apply(parent, name, last[0], last[1], key)
 
-    def _before(self, node: Node) -> str:
+    def _place(self, node: Node) -> str:
+        """What the keys of its children begin with; lock held."""
         place = self._tree.table.key(node)
         return place + "/" if place else ""
 
@@ -242,3 +303,8 @@ class FolderReader:
             node.pins -= 1
             if not node.lookups and not node.pins:
                 self._tree.settle(node)
+
+
+def _local(node: Node) -> dict[str, Kind]:
+    """What only this mount knows of a folder; lock held."""
+    return {name: child.kind for name, child in node.children.items() if child.is_local}

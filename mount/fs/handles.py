@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mount.fs.contract import Access
+from mount.fs.contract import Access, Child
 from mount.fs.reading import Pacer
 from mount.fs.tree import Tree, refusal
 
@@ -66,12 +67,13 @@ class FileHandle:
 
 
 class FolderHandle:
-    """One open folder."""
+    """One open folder; `heard` is the last answer that an earlier process gave to its reader."""
 
-    __slots__ = ("node",)
+    __slots__ = ("heard", "node")
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, heard: Sequence[Child] = ()) -> None:
         self.node = node
+        self.heard = heard
 
 
 class Handles:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
+from typing import NamedTuple
 
 from datastores.storage.contract import Page
+from mount.fs.contract import Kind
 from mount.fs.facts import FOLDER, Fact, fact_of
 
 LONGEST_NAME = 255
@@ -15,12 +18,28 @@ TAIL = 3
 NO_NAMES = frozenset(["", ".", ".."])
 
 
+class Listed(NamedTuple):
+    """What a page showed, and what was known when it was asked for."""
+
+    children: list[tuple[str, Fact]]
+    # The number of the mount's changes, and the time.
+    since: int
+    asked: float
+
+
+def order(name: str, kind: Kind | None) -> str:
+    """What a store sorts by: what is in a folder comes where its own key would end in a slash."""
+    return name + "/" if kind is Kind.FOLDER else name
+
+
 def names_in(page: Page, place: str) -> Sequence[tuple[str, Fact]]:
-    """The children a page shows, by name; a file comes before a folder of the same name."""
+    """The children a page shows, in the order of their keys, wherever the page begins."""
     start = len(place) + 1 if place else 0
     files = [(info.key[start:], fact_of(info)) for info in page.objects]
+    if not page.folders:
+        return sorted(files, key=itemgetter(0))
     folders = [(key[start:], FOLDER) for key in page.folders]
-    return sorted([*files, *folders], key=itemgetter(0))  # which keeps files before folders
+    return sorted([*files, *folders], key=lambda child: order(child[0], child[1].kind))
 
 
 def can_be_shown(name: str) -> bool:
@@ -67,16 +86,21 @@ class Shadows:
 class Walk:
     """A listing of one folder that goes on when somebody wants more of it; used by one at a time."""
 
-    def __init__(self, pages: Iterator[Page], place: str, asked_since: int) -> None:
+    def __init__(self, pages: Iterator[Page], place: str, since: int) -> None:
         self._pages = pages
         self.place = place
-        # The number of the mount's changes when the page that comes next was asked for, or before.
-        self.asked_since = asked_since
+        # What was known when the page that comes next was asked for, or before: the store's client
+        # asks for it while the one before is read.
+        self._since = since
+        self._asked = time.monotonic()
         self._shadows = Shadows()
         self.listed = 0
         self.is_over = False
+        # Whether each page went on behind the one before.
+        self.is_ordered = True
         # The last names that it showed: whoever was told of these comes in order.
         self.tail: tuple[str, ...] = ()
+        self._last = ""
 
     @property
     def is_resumable(self) -> bool:
@@ -88,13 +112,19 @@ class Walk:
         """How many names were left out."""
         return self._shadows.hidden
 
-    def next_page(self) -> list[tuple[str, Fact]]:
-        """The next names; none when it is over."""
+    def next_page(self, changes: int) -> Listed:
+        """The next names, none when it is over; `changes` is how many this mount has made by now."""
         page = None if self.is_over else next(self._pages, None)
+        since, self._since = self._since, changes
+        asked, self._asked = self._asked, time.monotonic()
         if page is None:
             self.is_over = True
-            return []
+            return Listed([], since, asked)
         children = list(self._shadows.visible(names_in(page, self.place)))
+        if children:
+            first, last = (order(name, fact.kind) for name, fact in (children[0], children[-1]))
+            self.is_ordered = self.is_ordered and first >= self._last
+            self._last = last
+            self.tail = tuple(name for name, _ in children[-TAIL:])
         self.listed += len(children)
-        self.tail = tuple(name for name, _ in children[-TAIL:])
-        return children
+        return Listed(children, since, asked)

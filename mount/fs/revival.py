@@ -144,8 +144,20 @@ class RevivableFileSystem(StoreFileSystem):
     @override
     def opendir(self, inode: int, *, wait: bool) -> OpenedFolder:
         opened = super().opendir(inode, wait=wait)
-        self._chronicle.put(FOLDER + opened.handle, inode)
+        self._chronicle.put(FOLDER + opened.handle, (inode, ()))
         return opened
+
+    @override
+    def readdir(
+        self, handle: int, cookie: int, most: int, *, entries: bool = True, wait: bool
+    ) -> Sequence[Child]:
+        children = super().readdir(handle, cookie, most, entries=entries, wait=wait)
+        if children:
+            # The next process lists the folder anew, and has to know behind which name to go on.
+            inode, heard = self._folders.heard(handle)
+            lines = [(child.name, child.kind.value, child.cookie) for child in heard]
+            self._chronicle.put(FOLDER + handle, (inode, lines))
+        return children
 
     @override
     def remember(self, children: Sequence[Child]) -> None:

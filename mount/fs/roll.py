@@ -6,17 +6,17 @@ import itertools
 import random
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mount.fs.contract import Kind
-from mount.fs.listing import Walk
+from mount.fs.listing import Walk, order
 
 if TYPE_CHECKING:
     from mount.fs.inodes import Node
 
 # Above this bit a cookie says which listing it is of, below it how many names came before. No two
-# listings share a cookie, so a kernel that keeps listings cannot make one out of two.
+# listings of the store share a cookie, so a kernel that keeps listings cannot make one out of two.
 COOKIE_SHIFT = 32
 AT = (1 << COOKIE_SHIFT) - 1
 # Below 2^30 for the life of a process, and different from those of the process before.
@@ -26,6 +26,9 @@ _numbers = itertools.count(random.getrandbits(29) + 1)
 class Roll:
     """Names in the order of the store, as far as the listing has come.
 
+    A name keeps its place for good: what this mount takes away leaves a gap, and what it makes
+    comes behind the rest, so whoever reads on after a change of this mount misses no name.
+
     Everything is under the file system's lock, apart from `turn`: it is held by whoever brings the
     next page, and no other lock is held before it.
     """
@@ -33,18 +36,28 @@ class Roll:
     __slots__ = (
         "base",
         "first",
+        "gaps",
         "is_broken",
+        "is_ordered",
         "is_over",
         "kinds",
+        "late",
         "local",
         "names",
+        "owed",
         "since",
         "turn",
         "until",
         "walk",
     )
 
-    def __init__(self, since: int, until: float, local: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        since: int,
+        until: float,
+        local: Mapping[str, Kind] | None = None,
+        owed: Mapping[str, Kind] | None = None,
+    ) -> None:
         self.base = next(_numbers) << COOKIE_SHIFT
         self.turn = threading.Lock()
         # Begun with the first page that somebody waits for.
@@ -55,10 +68,18 @@ class Roll:
         self.until = until
         self.names: list[str] = []
         self.kinds: dict[str, Kind] = {}
+        # Names that have a place, and are not in the folder any more.
+        self.gaps: frozenset[str] = frozenset()
         # How many names at the beginning are not here any more.
         self.first = 0
-        # Names that only this mount knew when it began; what no page showed comes last.
-        self.local = set(local)
+        # Names that only this mount knew when it began; what no page showed comes last. So do those
+        # that another listing, which broke off, would have shown last.
+        self.owed = dict(owed or {})
+        self.local = {**(local or {}), **self.owed}
+        # Where that begins.
+        self.late: int | None = None
+        # Whether the store sorts as is expected of it.
+        self.is_ordered = True
         self.is_over = False
         # A page did not come, and the store cannot be asked for it again.
         self.is_broken = False
@@ -68,12 +89,19 @@ class Roll:
         """How many names came so far."""
         return self.first + len(self.names)
 
-    def add(self, children: Sequence[tuple[str, Kind]]) -> None:
-        """More names."""
-        self.names += [name for name, _ in children]
-        self.kinds.update(children)
+    def has(self, at: int) -> bool:
+        """Whether a reader at this place can go on with it."""
+        return self.first <= at and (at < self.end or not self.is_broken)
+
+    def add(self, children: Iterable[tuple[str, Kind]]) -> None:
+        """More names; one that came already is not taken again."""
+        kinds, owed = self.kinds, self.owed if self.late is None else {}
+        fresh = [child for child in children if child[0] not in kinds and child[0] not in owed]
+        self.names += [name for name, _ in fresh]
+        kinds.update(fresh)
         if self.local:
-            self.local.difference_update(name for name, _ in children)
+            for name, _ in fresh:
+                self.local.pop(name, None)
 
     def forget(self, at: int, most: int) -> None:
         """Keep the last `most` names, and those from `at` on."""
@@ -84,11 +112,47 @@ class Roll:
             del self.names[:gone]
             self.first += gone
 
-    def shows(self, name: str) -> bool | None:
-        """Whether a name is in it; None while nobody can say."""
-        if name in self.kinds:
-            return True
-        return False if self.is_over and not self.first else None
+    def lines(self, at: int, most: int) -> Sequence[tuple[int, str]]:
+        """Up to `most` names from a place on, each with the cookie behind it."""
+        names, start = self.names, at - self.first
+        if not self.gaps:
+            return list(enumerate(names[start : start + most], self.base + at + 1))
+        shown = (
+            (self.base + self.first + place + 1, names[place])
+            for place in range(start, len(names))
+            if names[place] in self.kinds
+        )
+        return list(itertools.islice(shown, most))
+
+    def before(self, at: int) -> str | None:
+        """What the store sorts the name before a place by; None if nobody knows."""
+        if not self.sorts(at) or not self.first < at <= self.end:
+            return None
+        name = self.names[at - self.first - 1]
+        return order(name, self.kinds.get(name))
+
+    def sorts(self, at: int) -> bool:
+        """Whether all names before a place come in the store's order."""
+        return self.is_ordered and (self.late is None or at <= self.late)
+
+    def behind(self, last: str) -> int | None:
+        """The place behind what the store sorts like this; None while that has not come."""
+        names, kinds = self.names, self.kinds
+        if not self.is_over and (not names or order(names[-1], kinds[names[-1]]) <= last):
+            return None
+        late = self.end if self.late is None else self.late
+        for place in range(late - self.first):
+            if order(names[place], kinds.get(names[place])) > last:
+                # At the first that is left nobody knows what came before: that is at the beginning.
+                return self.first + place if place else 0
+        return late
+
+    def denies(self, name: str, kind: Kind | None) -> bool:
+        """Whether it says something else of a name; None is that there is nothing."""
+        said = self.kinds.get(name)
+        if said is None:
+            return kind is not None and self.is_over and not self.first
+        return said is not kind
 
     def faded(self) -> Roll | None:
         """The same listing without its names, for a kernel that has them; None if it has not ended."""
@@ -101,12 +165,17 @@ class Roll:
     def with_changes(self, changes: dict[str, Kind | None], since: int) -> Roll:
         """The same listing after this mount made names, or took them away (None)."""
         fresh = Roll(since, self.until)
-        kinds = {name: kind for name, kind in self.kinds.items() if changes.get(name, kind)}
-        for name in sorted(changes):
-            kind = changes[name]
-            if kind is not None:
-                kinds[name] = kind
-        fresh.kinds, fresh.names, fresh.is_over = kinds, list(kinds), True
+        fresh.base, fresh.is_over = self.base, True
+        fresh.is_ordered, fresh.late = self.is_ordered, self.late
+        made = {name: kind for name, kind in sorted(changes.items()) if kind is not None}
+        fresh.kinds = self.kinds | made
+        gone = [name for name in changes.keys() - made.keys() if name in fresh.kinds]
+        for name in gone:
+            del fresh.kinds[name]
+        fresh.names = self.names + [
+            name for name in made if name not in self.kinds and name not in self.gaps
+        ]
+        fresh.gaps = self.gaps.union(gone).difference(made)
         return fresh
 
 
@@ -145,7 +214,7 @@ class Rolls:
                 faded = roll.faded()
                 node.roll = faded
                 if node.told is roll:
-                    node.told = faded
+                    node.told = faded or UNSURE
             else:
                 total += len(roll.names) + 1
                 kept.appendleft((node, roll))

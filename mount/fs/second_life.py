@@ -12,7 +12,7 @@ from mount.cache.held_file import HeldFile
 from mount.cache.lease import share
 from mount.fs.chronicle import SLOTS
 from mount.fs.contents import Content, Contents
-from mount.fs.contract import Access, Kind
+from mount.fs.contract import Access, Child, Kind
 from mount.fs.facts import Fact
 from mount.fs.handles import FileHandle, FolderHandle, Handles
 from mount.fs.inodes import Node
@@ -59,7 +59,8 @@ class SecondLife(Value):
             if not one.is_folder and one.handle not in noted[FILE]:
                 self._take_reader(one)
         for number, values in noted[FOLDER].items():
-            self._take_folder(number, values[-1], is_held=number in folders)
+            inode, heard = values[-1]
+            self._take_folder(number, inode, heard, is_held=number in folders)
         for node in self.tree.table.nodes():
             self.tree.settle(node)
 
@@ -156,13 +157,16 @@ class SecondLife(Value):
             )
         self.handles.restore(one.handle, handle)
 
-    def _take_folder(self, number: int, inode: int, *, is_held: bool) -> None:
+    def _take_folder(
+        self, number: int, inode: int, heard: Iterable[tuple[bytes, str, int]], *, is_held: bool
+    ) -> None:
         node = self.tree.table.find(inode)
         if node is None or not is_held:
             self.notebook.chronicle.drop(FOLDER + number)
             return
         node.told = UNSURE  # the kernel may have kept what the process before listed
-        self.handles.restore(number, FolderHandle(node))
+        lines = [Child(name, 0, Kind(kind), cookie) for name, kind, cookie in heard]
+        self.handles.restore(number, FolderHandle(node, lines))
 
 
 def _at_home(home: str | None, key: str, fact: Fact) -> Content | None:

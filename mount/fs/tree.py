@@ -7,7 +7,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from mount.fs.contract import Attributes, Entry, Kind, WouldWait
 from mount.fs.counters import Counters
 from mount.fs.facts import ABSENT, FOLDER, Fact, FactCache, RecentChanges
 from mount.fs.inodes import InodeTable, Node
-from mount.fs.listing import LONGEST_NAME
+from mount.fs.listing import LONGEST_NAME, Listed
 from mount.fs.notices import Notices
 from mount.fs.roll import Roll, Rolls
 from mount.fs.turns import Turns
@@ -109,7 +109,7 @@ class Tree:
     def note(self, parent: Node, name: str, fact: Fact) -> None:
         """Take a fact the store just told; lock held."""
         now = time.monotonic()
-        if parent.roll and parent.roll.shows(name) is (fact.kind is None):
+        if parent.roll and parent.roll.denies(name, fact.kind):
             # The store tells two stories: the folder is listed again before anybody reads it anew.
             parent.roll = None
         if fact.kind is not None:
@@ -315,38 +315,35 @@ class Tree:
             2 if kind is Kind.FOLDER else 1 if node.parent else 0,
         )
 
-    def take(
-        self, parent: Node, place: str, children: Sequence[tuple[str, Fact]], since: int
-    ) -> list[tuple[str, Kind]]:
+    def take(self, parent: Node, place: str, listed: Listed) -> list[tuple[str, Kind]]:
         """What a page of the store's listing shows, noted; lock held.
 
         No node is made for a name that nobody asked for: that took longer than all the rest.
         """
-        until = self.fresh_until()
-        quiet = self.changes.count == since
+        until = listed.asked + self.view.attribute_seconds
+        changed = self.changes.inside(place, listed.since)
         mine, names, put = parent.children, parent.names, self.facts.put
         before = place + "/" if place else ""
         roll = parent.roll
-        if roll and any(roll.shows(name) is False for name, _ in children):
+        if roll and any(roll.denies(name, fact.kind) for name, fact in listed.children):
             parent.roll = None  # as in `note`; where this mount made the name that is no loss
         shown: list[tuple[str, Kind]] = []
-        for name, fact in children:
+        for name, fact in listed.children:
             key = before + name
             kind = fact.kind
             assert kind
-            if not quiet and self.changes.touched(key, since):
-                known = self.known(parent, name)
-                if isinstance(known, Node):
-                    shown.append((name, known.kind))
-                continue
-            if name in mine:
+            if changed is None or name in changed:
+                known = self.kind_of(parent, key, name, is_ours=changed is not None)
+                kind = kind if isinstance(known, Unknown) else known
+            elif name in mine:
                 self.facts.drop(key)
                 kind = self.apply(parent, name, fact, until, key).kind
             else:
                 put(key, fact, until)
                 if names is not None:
                     names.add(name)
-            shown.append((name, kind))
+            if kind:
+                shown.append((name, kind))
         return shown
 
     def roll_of(self, parent: Node) -> Roll | None:
@@ -369,9 +366,10 @@ class Tree:
         self, parent: Node, roll: Roll, place: str, changed: Iterable[str]
     ) -> Roll | None:
         """A listing with what this mount changed since; None if the store has to say."""
-        kinds = {name: self._kind_of(parent, place, name) for name in changed}
+        before = place + "/" if place else ""
+        kinds = {name: self.kind_of(parent, before + name, name) for name in changed}
         known = {name: kind for name, kind in kinds.items() if not isinstance(kind, Unknown)}
-        if len(known) < len(kinds):
+        if len(known) < len(kinds) or roll.end > self.view.facts:
             return None
         if all(roll.kinds.get(name) is kind for name, kind in known.items()):
             roll.since = self.changes.count  # files were written, and no name came or went
@@ -380,22 +378,25 @@ class Tree:
         self.rolls.hold(parent, fresh)
         return fresh
 
-    def _kind_of(self, parent: Node, place: str, name: str) -> Kind | Unknown | None:
-        """What this mount made of a name, None if it took it away."""
+    def kind_of(
+        self, parent: Node, key: str, name: str, *, is_ours: bool = True
+    ) -> Kind | Unknown | None:
+        """What is known of a name, None if it is gone; of what this mount changed it needs no lifetime."""
         node = parent.children.get(name)
         if node:
             return node.kind
-        last = self.facts.last(f"{place}/{name}" if place else name)
+        last = self.facts.last(key) if is_ours else self.facts.get(key, self.now())
         return last[0].kind if last else UNKNOWN
 
-    def complete(self, parent: Node, names: Iterable[str], since: int) -> None:
-        """All names of a folder are known now; lock held."""
-        if self.changes.count == since or not self.changes.touched(self.table.key(parent), since):
-            parent.names = set(names)
-            parent.names_until = time.monotonic() + self.view.absent_seconds
-            roll = parent.roll
-            if roll and roll.is_over and not parent.names.issuperset(roll.kinds):
-                parent.roll = None  # as in `note`
+    def complete(self, parent: Node, names: Iterable[str], since: int, began: float) -> None:
+        """All names of a folder are known, from a listing that began then; lock held."""
+        if self.changes.inside(self.table.key(parent), since) != set():
+            return
+        parent.names = set(names)
+        parent.names_until = began + self.view.absent_seconds
+        roll = parent.roll
+        if roll and roll.is_over and not parent.names.issuperset(roll.kinds):
+            parent.roll = None  # as in `note`
 
     def _nothing(self) -> Attributes:
         return Attributes(0, Kind.FILE, 0, 0, 0, 0, 0, 0, 0)

@@ -31,7 +31,7 @@ def test_a_folder_listed_a_moment_ago_is_listed_without_a_request(mounted: Mount
         for some in (first, second)
     ]
     assert plain[0] == plain[1]
-    assert [child.name for child in first] == [b"a", b"a.txt", b"b", b"c"]
+    assert [child.name for child in first] == [b"a.txt", b"a", b"b", b"c"]
     assert all(child.entry and child.entry.attributes.inode == child.inode for child in second)
 
 

@@ -328,3 +328,16 @@ def test_a_copy_that_the_kernel_lost_is_gone_on_with(folder: Folder) -> None:
 
     assert heard == NAMES
     assert folder.listed() > asked
+
+
+def test_who_removes_what_he_reads_misses_nothing(folder: Folder) -> None:
+    """A kept listing that is dropped while its reader removes files goes on behind his place."""
+    assert names(folder.path) == NAMES
+    with os.scandir(folder.path) as lines:
+        heard = [next(lines).name for _ in range(700)]
+        for name in heard:
+            (folder.path / name).unlink()
+        others = names(folder.path)  # for which the kernel drops what it kept
+        heard += [line.name for line in lines]
+
+    assert (heard, others) == (NAMES, NAMES[700:])

@@ -48,3 +48,26 @@ def test_listings_of_a_killed_process_are_not_believed(mortal: Mortal) -> None:
     assert [child.name for child in (*first, *rest)] == [b"a", b"b", b"c", b"d"]
     assert inode in kernel.forgotten_data
     assert (looked.attribute_seconds, kernel.look("").inode) == (0.0, ROOT_INODE)
+
+
+def test_who_removes_what_he_reads_misses_nothing_after_a_kill(mortal: Mortal) -> None:
+    """The next process goes on behind the name that the one before gave last, where that is now."""
+    kept = [f"{number:03}" for number in range(40)]
+    for name in kept:
+        mortal.store.inner.write(f"d/{name}", b"1")
+    kernel = mortal.kernel
+    inode = kernel.look("d").inode
+    opened = kernel.fs.opendir(inode, wait=True)
+    first = kernel.page(opened.handle, 0, 20)[:15]  # as many as there was room for
+    for child in first:
+        kernel.unlink(f"d/{child.name.decode()}")
+
+    bury(mortal.fs)
+    mortal.fs = kernel.fs = mortal._live()
+    mortal.fs.revive([Held(opened.handle, inode, Access.READ, is_folder=True, is_backed=False)])
+    mortal.fs.start(kernel)
+    rest = kernel.page(opened.handle, first[-1].cookie, 100)
+    end = kernel.page(opened.handle, rest[-1].cookie, 100)
+    kernel.fs.releasedir(opened.handle)
+
+    assert [child.name.decode() for child in (*first, *rest, *end)] == kept
