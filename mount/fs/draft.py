@@ -38,6 +38,8 @@ class Draft:
         self.writers = 0
         self.users = 0
         self.has_ended = False
+        # An upload had begun when an earlier process died.
+        self.may_be_stored = False
         # Its bytes are left to `recover`.
         self.is_abandoned = False
         # The base as it was opened; let go when the draft ends.

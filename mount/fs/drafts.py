@@ -79,14 +79,14 @@ class Drafts:
                 was_there = draft.base is not None
             info, generation = self._uploads.send_draft(draft, key, modified_ns)
             with self._tree.lock:
-                # In one step: who finds the draft clean may end it, and take the node's word.
-                draft.stored(generation, Content(key, info.version, info.size))
                 node.fact = replace(fact_of(info), kind=node.kind, modified_ns=modified_ns)
                 node.edited = node.edited or was_there
                 node.kernel_version = info.version
-                self._tree.note_stored(node, key)
                 if self._tree.store.features.keeps_metadata:
                     node.modified_ns = None
+                self._tree.note_stored(node, key)
+                # Last: who finds the draft clean takes the node's word, now and in a later process.
+                draft.stored(generation, Content(key, info.version, info.size))
             self._uploads.settle(draft)
 
     def truncate(self, node: Node, draft: Draft, size: int) -> None:

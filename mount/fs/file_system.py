@@ -72,10 +72,10 @@ class StoreFileSystem:
             self._tree, self._contents, self._drafts, uploads, self._handles, self._opening
         )
         self._folders = FolderReader(self._tree, self._handles)
-        moves = Moves(self._tree, self._contents, self._drafts, self._crew)
+        self._moves = Moves(self._tree, self._contents, self._drafts, self._crew)
         # Under the tree's lock.
         self._has_stopped = False
-        self._naming = Naming(self._tree, self._contents, self._drafts, moves)
+        self._naming = Naming(self._tree, self._contents, self._drafts, self._moves)
 
     def counters(self) -> Counts:
         """Totals and gauges of this moment."""

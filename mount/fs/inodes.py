@@ -130,6 +130,9 @@ class Watcher(Protocol):
     def moved(self, node: Node) -> None:
         """It has another name, or none any more."""
 
+    def stored(self, node: Node) -> None:
+        """The store has another version of it."""
+
     def dropped(self, node: Node) -> None:
         """Nobody needs it any more."""
 

@@ -11,6 +11,7 @@ from datastores.keys import relative
 from datastores.storage.contract import Folders, ObjectInfo
 from datastores.storage.verbs import move
 from mount.fs.contents import Content, Contents
+from mount.fs.contract import Kind
 from mount.fs.drafts import Drafts
 from mount.fs.facts import fact_of
 from mount.fs.inodes import Node
@@ -29,14 +30,26 @@ class Moves:
         self._drafts = drafts
         self._crew = crew
 
-    def move_file(self, node: Node, key: str, folder: int, name: str, new_key: str) -> None:
-        """Give a file its new name; what was never stored is stored under that name only."""
+    def move_file(
+        self,
+        node: Node,
+        key: str,
+        folder: int,
+        name: str,
+        new_key: str,
+        *,
+        is_begun: bool = False,
+    ) -> None:
+        """Give a file its new name; what was never stored is stored under that name only.
+
+        `is_begun`: an earlier process may have moved its object.
+        """
         draft = node.draft
         if draft and draft.is_dirty and (node.fact or draft.sent or draft.sending):
             self._drafts.store_claimed(node, key)
         info = None
         if node.fact:
-            info = self._move_object(key, new_key)
+            info = self._move_object(key, new_key, is_begun=is_begun)
         with self._tree.lock:
             target = self._rename_node(node, key, folder, name, new_key)
             if info:
@@ -49,10 +62,7 @@ class Moves:
             if draft:
                 draft.exclusive = False
         self._let_go(target)
-        if draft and draft.is_dirty and not draft.writers:
-            # An upload that failed when it was closed; under this name nobody will close it.
-            self._drafts.store_claimed(node, new_key)
-            self._drafts.release(node)
+        self._store_closed(node, new_key)
 
     def move_folder(self, node: Node, key: str, folder: int, name: str, new_key: str) -> None:
         """Give a folder its new name; without a power for it, file after file."""
@@ -71,21 +81,50 @@ class Moves:
             self._tree.facts.drop_below(key)
             self._tree.facts.drop_below(new_key)
             self._tree.changed(key, new_key)
-            below = _below(node)
-            for child in below:
+            for child in _below(node):
                 child.fresh_until = 0.0
                 self._follow(child, self._tree.table.key(child))
             if node.fact:
                 node.fresh_until = self._tree.fresh_until()
         self._let_go(target)
-        for child in below:
-            if child.draft and child.fact:
-                self._look_again(child)
+        self._look_below(node, key, new_key)
 
-    def _move_object(self, key: str, new_key: str) -> ObjectInfo:
+    def follow(self, node: Node, key: str, new_key: str) -> None:
+        """An earlier process moved it, and noted no more of that than its new name."""
+        with self._tree.lock:
+            node.fresh_until = 0.0
+            if node.draft and node.kind is not Kind.FOLDER:
+                node.draft.exclusive = False
+        self._look_below(node, key, new_key)
+        if node.draft and not node.fact:
+            # What it took the place of goes with it, should it be taken away.
+            self._tree.counters.add("requests")
+            with contextlib.suppress(NotFound):
+                node.fact = fact_of(self._tree.store.stat(new_key))
+        self._store_closed(node, new_key)
+
+    def _store_closed(self, node: Node, key: str) -> None:
+        """An upload failed when it was closed; under this name nobody will close it."""
+        draft = node.draft
+        if draft and draft.is_dirty and not draft.writers:
+            self._drafts.store_claimed(node, key)
+            self._drafts.release(node)
+
+    def _look_below(self, node: Node, key: str, new_key: str) -> None:
+        """What is being written goes on over the objects that were moved."""
+        with self._tree.lock:
+            written = [one for one in (node, *_below(node)) if one.draft]
+        for one in written:
+            self._look_again(one, key, new_key)
+
+    def _move_object(self, key: str, new_key: str, *, is_begun: bool) -> ObjectInfo:
         store = self._tree.store
         self._tree.counters.add("requests", 3)
-        move(store, key, new_key)
+        try:
+            move(store, key, new_key)
+        except NotFound:
+            if not is_begun:
+                raise
         return store.stat(new_key)
 
     def _move_objects(self, key: str, new_key: str) -> None:
@@ -174,15 +213,18 @@ class Moves:
         if node.draft and node.draft.base:
             node.draft.base = Content(new_key, info.version, info.size)
 
-    def _look_again(self, node: Node) -> None:
+    def _look_again(self, node: Node, key: str, new_key: str) -> None:
         with self._tree.lock:
-            if self._tree.table.is_gone(node):
+            draft = node.draft
+            if draft is None or self._tree.table.is_gone(node):
                 return
-            key = self._tree.table.key(node)
+            base, here = draft.base, self._tree.table.key(node)
+        if base.key != key + here.removeprefix(new_key) if base else not node.fact:
+            return  # it is known to have moved, or was never stored
         self._tree.counters.add("requests")
-        info = self._tree.store.stat(key)
+        info = self._tree.store.stat(here)
         with self._tree.lock:
-            self._note_moved(node, key, info)
+            self._note_moved(node, here, info)
 
 
 def _below(node: Node) -> list[Node]:

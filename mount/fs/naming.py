@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from datastores.errors import PreconditionFailed, Unsupported
 from datastores.keys import is_below, join
@@ -25,6 +26,8 @@ class Naming:
         self._contents = contents
         self._drafts = drafts
         self._moves = moves
+        # Around every rename that nothing stands against: somebody may note what it is about.
+        self.moving: Callable[[int, str, int, str], AbstractContextManager[None]] = _unnoted
 
     def unlink(self, folder: int, name: str, *, wait: bool) -> None:
         self._refuse(wait=wait)
@@ -127,10 +130,28 @@ class Naming:
             self._tree.must_fit(new_key)
             if target:
                 self._make_way(node, target, new_key)
-            if node.kind is Kind.FOLDER:
-                self._moves.move_folder(node, key, new_folder, new_name, new_key)
-            else:
-                self._moves.move_file(node, key, new_folder, new_name, new_key)
+            with self.moving(folder, name, new_folder, new_name):
+                if node.kind is Kind.FOLDER:
+                    self._moves.move_folder(node, key, new_folder, new_name, new_key)
+                else:
+                    self._moves.move_file(node, key, new_folder, new_name, new_key)
+
+    def resume_rename(self, folder: int, name: str, new_folder: int, new_name: str) -> None:
+        """Go on with what an earlier process had begun: all that could be refused was asked then."""
+        ends = ((folder, name), (new_folder, new_name))
+        with self._tree.turns.claim(lambda: self._places(*ends)) as (key, new_key):
+            with self._tree.lock:
+                node = self._tree.table.folder(folder).children.get(name)
+                moved = self._tree.table.folder(new_folder).children.get(new_name)
+            with self.moving(folder, name, new_folder, new_name):
+                if node and node.kind is Kind.FOLDER:
+                    self._moves.move_folder(node, key, new_folder, new_name, new_key)
+                elif node:
+                    self._moves.move_file(node, key, new_folder, new_name, new_key, is_begun=True)
+                elif moved:
+                    self._moves.follow(moved, key, new_key)
+                else:
+                    raise refusal(errno.ENOENT, name)
 
     def _make_way(self, node: Node, target: Node, new_key: str) -> None:
         """Check what stands under the new name, and take it away where the store would not."""
@@ -221,3 +242,7 @@ class Naming:
             raise refusal(errno.EROFS)
         if not wait:
             raise WouldWait
+
+
+def _unnoted(*_move: object) -> AbstractContextManager[None]:
+    return nullcontext()

@@ -126,6 +126,11 @@ class Notebook:
         if node.noted is not None:
             self.note(node)
 
+    def stored(self, node: Node) -> None:
+        """The table's: the store has another version of a node."""
+        if node.noted is not None:
+            self.note(node)
+
     def dropped(self, node: Node) -> None:
         """The table's: nobody needs the node any more."""
         if node.noted is not None:

@@ -66,8 +66,6 @@ class NotedDraft(Draft):
         self._key = key
         self._inode = inode
         self._notes = 0  # under the lock
-        # An upload had begun when an earlier process died.
-        self.may_be_stored = False
         file.before_punch = self._note_punch
         file.when_gone = lambda: chronicle.drop(key)
 

@@ -11,14 +11,13 @@ from datastores.errors import (
     AlreadyExists,
     Corrupted,
     DatastoresError,
-    NotFound,
     PreconditionFailed,
     Unavailable,
 )
 from datastores.storage.contract import ABSENT, Store
 from datastores.value import Value
+from mount.fs.arrival import arrived
 from mount.fs.block_plan import Piece
-from mount.fs.extents import Extents
 from mount.fs.facts import MTIME, spell_mtime
 from mount.fs.spool import Note, Spool, SpoolBody, SpoolFile, read_padded
 
@@ -64,7 +63,7 @@ def _retry(file: SpoolFile, note: Note, store: Store) -> Recovered:
             _send(file, note, store)
         except (AlreadyExists, PreconditionFailed) as error:
             # The answer may have been lost with the process, and the object there is this one.
-            if not _has_arrived(file, note, store):
+            if arrived(file, note, store) is None:
                 return Recovered(file.path, note.key, note.size, Outcome.CONFLICT, str(error))
     except (DatastoresError, OSError) as error:
         return Recovered(file.path, note.key, note.size, Outcome.FAILED, str(error))
@@ -87,55 +86,6 @@ def _send(file: SpoolFile, note: Note, store: Store) -> None:
     else:
         body = SpoolBody(file.fd, note.size)
         store.write(note.key, body, only_if=condition, metadata=metadata)
-
-
-def _has_arrived(file: SpoolFile, note: Note, store: Store) -> bool:
-    """Whether the object is what this file was to become.
-
-    Blocks that are not on the disk are known by their ids, which are random. Ranges of a base that
-    is gone count as its own where the object bears the time of this file's last write.
-    """
-    try:
-        info = store.stat(note.key)
-    except NotFound:
-        return False
-    if info.size != note.size:
-        return False
-    if note.staged and not _has_blocks(note, store):
-        return False
-    elsewhere = Extents(*((start, end) for _, start, end in note.staged))
-    if note.borrowed and note.modified_ns is not None:
-        stamp = {name.lower(): value for name, value in info.metadata.items()}.get(MTIME)
-        if stamp == spell_mtime(note.modified_ns):
-            for start, end in note.borrowed:
-                elsewhere.add(start, end)
-    return all(
-        _is_same(file, note.key, store, info.version, start, end)
-        for start, end in elsewhere.gaps(0, note.size)
-    )
-
-
-def _has_blocks(note: Note, store: Store) -> bool:
-    if store.staging is None:
-        return False
-    there: set[tuple[str, int, int]] = set()
-    at = 0
-    for block in store.staging.committed(note.key):
-        there.add((block.id, at, at + block.size))
-        at += block.size
-    return {(name, start, end) for name, start, end in note.staged} <= there
-
-
-def _is_same(  # both sides of the comparison
-    file: SpoolFile, key: str, store: Store, version: str | None, start: int, end: int
-) -> bool:
-    with store.read(key, start=start, length=end - start, version=version) as stream:
-        for piece in stream:
-            view = memoryview(piece)
-            if read_padded(file.fd, start, start + view.nbytes) != view:
-                return False
-            start += view.nbytes
-    return start == end
 
 
 def _fetch_back(file: SpoolFile, note: Note, store: Store, start: int, end: int) -> None:

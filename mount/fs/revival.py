@@ -16,22 +16,19 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from datastores.errors import AlreadyExists, NotFound
-from datastores.keys import join
 from datastores.storage.contract import Store
 from mount.cache.contract import Cache
 from mount.fs.chronicle import Chronicle
 from mount.fs.contents import Content
-from mount.fs.contract import Access, Change, Child, Entry, Kind, Opened, OpenedFolder
+from mount.fs.contract import Access, Change, Child, Entry, Opened, OpenedFolder
 from mount.fs.counters import Counts
 from mount.fs.draft import Draft
-from mount.fs.facts import fact_of
 from mount.fs.file_system import StoreFileSystem
 from mount.fs.inodes import Node
 from mount.fs.notebook import DRAFT, FILE, FOLDER, MOVE, Notebook
 from mount.fs.noted_draft import NotedDraft, NotedSpoolFile
 from mount.fs.second_life import Held, SecondLife
-from mount.fs.spool import Spool, SpoolFile, read_padded
+from mount.fs.spool import Spool, SpoolFile
 from mount.fs.tree import modified_by
 from mount.fs.view import MountView
 
@@ -52,12 +49,14 @@ class RevivableFileSystem(StoreFileSystem):
         # Under the tree's lock, all of these.
         self._drafts_begun = 0
         self._moves_begun = 0
-        # Renames that an earlier process did not finish: folder, name, new folder, new name.
-        self._moves_left: set[tuple[int, bytes, int, bytes]] = set()
+        # Renames that earlier processes did not finish: folder, name, new folder, new name; and the
+        # numbers they are noted under.
+        self._moves_left: dict[tuple[int, str, int, str], list[int]] = {}
         # What was not in the store when the end began.
         self._unsent: list[tuple[str, Node, Draft]] = []
         self._tree.table.watcher = self._notebook
         self._drafts.make = self._begin_draft
+        self._naming.moving = self._moving
 
     def revive(self, held: Sequence[Held]) -> None:
         """Know again what the kernel holds, as the processes before noted it."""
@@ -67,7 +66,8 @@ class RevivableFileSystem(StoreFileSystem):
             life.begin(noted, held)
             self._drafts_begun = max(noted[DRAFT], default=0)
             self._moves_begun = max(noted[MOVE], default=0)
-            self._moves_left = {tuple(values[-1]) for values in noted[MOVE].values()}
+            for number, values in noted[MOVE].items():
+                self._moves_left.setdefault(tuple(values[-1]), []).append(number)
 
     def keep_counters(self, fd: int) -> None:
         """Go on counting where an earlier process stopped; the memory file outlives them all."""
@@ -209,12 +209,7 @@ class RevivableFileSystem(StoreFileSystem):
 
     @override
     def flush(self, handle: int, *, wait: bool) -> None:
-        try:
-            super().flush(handle, wait=wait)
-        except AlreadyExists:
-            if not self._was_ours(handle):
-                raise
-            super().flush(handle, wait=wait)
+        super().flush(handle, wait=wait)
         self._keep_changed(self._inode_of(handle))
 
     @override
@@ -265,91 +260,41 @@ class RevivableFileSystem(StoreFileSystem):
         replace: bool,
         wait: bool,
     ) -> None:
-        move = (folder, name, new_folder, new_name)
-        if wait:
-            with self._tree.lock:
-                for handle in self._handles.all_files():
-                    self._notebook.note_handle(handle)
-        with self._intention(move, wait=wait):
-            try:
-                super().rename(folder, name, new_folder, new_name, replace=replace, wait=wait)
-            except FileNotFoundError:
-                if move not in self._moves_left or not self._finish_move(*move):
-                    raise
-        with self._tree.lock:
-            self._moves_left.discard(move)
-            self._keep(folder)
-            self._keep(new_folder)
-            for handle in self._handles.all_files():
-                self._notebook.note_handle(handle)
-                if isinstance(handle.node.draft, NotedDraft):
-                    handle.node.draft.note_all()
+        move = (folder, os.fsdecode(name), new_folder, os.fsdecode(new_name))
+        if wait and move in self._moves_left:
+            self._naming.resume_rename(*move)
+        else:
+            super().rename(folder, name, new_folder, new_name, replace=replace, wait=wait)
 
     @contextmanager
-    def _intention(self, move: tuple[int, bytes, int, bytes], *, wait: bool) -> Iterator[None]:
-        """Between the store's change and the tree's, only the intention tells what happened."""
-        if not wait:
-            yield
-            return
+    def _moving(self, folder: int, name: str, new_folder: int, new_name: str) -> Iterator[None]:
+        """Between the store's change and the last note of it, only the intention tells of it."""
+        move = (folder, name, new_folder, new_name)
         with self._tree.lock:
+            for handle in self._handles.all_files():
+                self._notebook.note_handle(handle)
             self._moves_begun += 1
-            number = self._moves_begun
-        self._chronicle.put(MOVE + number, move)
+            numbers = [self._moves_begun, *self._moves_left.pop(move, [])]
+        self._chronicle.put(MOVE + numbers[0], move)
         try:
             yield
         except Exception:
-            self._chronicle.drop(MOVE + number)
+            self._drop_moves(numbers)
             raise
-        self._chronicle.drop(MOVE + number)
+        with self._tree.lock:
+            self._keep(folder)
+            self._keep(new_folder)
+            for handle in self._handles.all_files():
+                # In this order: who finds the draft's note believes the node's, too.
+                self._notebook.note(handle.node)
+                self._notebook.note_handle(handle)
+                if isinstance(handle.node.draft, NotedDraft):
+                    handle.node.draft.note_all()
+        self._drop_moves(numbers)
 
-    def _finish_move(self, folder: int, name: bytes, new_folder: int, new_name: bytes) -> bool:
-        """The store has moved a file for an earlier process: follow it, if it is so."""
-        table = self._tree.table
-        with self._tree.lock:
-            parent, new_parent = table.folder(folder), table.folder(new_folder)
-            node = parent.children.get(os.fsdecode(name))
-            new_key = join(table.key(new_parent), os.fsdecode(new_name))
-        if node is None or node.kind is Kind.FOLDER:
-            return False
-        try:
-            info = self._tree.store.stat(new_key)
-        except NotFound:
-            return False
-        with self._tree.lock:
-            target = new_parent.children.get(os.fsdecode(new_name))
-            if target:
-                table.detach(target)
-            self._tree.note_gone(parent, node.name)
-            table.move(node, new_parent, os.fsdecode(new_name))
-            node.fact = replace(fact_of(info), kind=node.kind)
-            if node.draft:
-                node.draft.exclusive = False
-                if node.draft.base:
-                    node.draft.base = Content(new_key, info.version, info.size)
-            self._tree.note_stored(node, new_key)
-        return True
-
-    def _was_ours(self, number: int) -> bool:
-        """Whether what stands in the way of a new file is that file, stored by an earlier process."""
-        with self._tree.lock:
-            node = self._handles.file(number).node
-            draft, key = node.draft, self._tree.table.key(node)
-        if not isinstance(draft, NotedDraft) or not draft.may_be_stored or not draft.is_whole:
-            return False
-        info = self._tree.store.stat(key)
-        with self._tree.store.read(key, version=info.version) as stream:
-            at = 0
-            for piece in stream:
-                view = memoryview(piece)
-                if read_padded(draft.file.fd, at, at + view.nbytes) != view:
-                    return False
-                at += view.nbytes
-        if at != draft.size:
-            return False
-        with draft.lock:
-            draft.exclusive = False
-            draft.base = Content(key, info.version, info.size)
-        return True
+    def _drop_moves(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self._chronicle.drop(MOVE + number)
 
     def _keep(self, inode: int) -> None:
         with self._tree.lock:

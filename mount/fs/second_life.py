@@ -53,6 +53,7 @@ class SecondLife(Value):
             self.tree.table.keep_number(key, inode)
         for number, values in noted[DRAFT].items():
             self._take_draft(number, values)
+        self._drop_unnamed()
         for number, values in noted[FILE].items():
             self._take_file(number, values[-1], is_held=number in files)
         for one in held:
@@ -102,6 +103,12 @@ class SecondLife(Value):
         draft.may_be_stored = file.note_path.exists()
         draft.note_all()
         node.draft = draft
+
+    def _drop_unnamed(self) -> None:
+        """Spool files whose process died before it noted whose they are."""
+        for file, note in self.spool.abandoned():
+            if note is None:
+                file.discard()
 
     def _lose_draft(self, number: int, name: str, file: NotedSpoolFile | None) -> None:
         """One that had ended, or begun for nobody."""

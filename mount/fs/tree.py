@@ -195,6 +195,8 @@ class Tree:
             parent.kept, parent.fact = False, FOLDER
             parent.fresh_until = now + self.view.attribute_seconds
             parent = parent.parent
+        if self.table.watcher:
+            self.table.watcher.stored(node)
 
     def note_folder(self, parent: Node, name: str, *, kept: bool) -> Node:
         """A folder was made, and nothing is in it; lock held."""

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, Future, wait
 from datastores.errors import AlreadyExists, PreconditionFailed
 from datastores.storage.contract import ABSENT, ObjectInfo, Presence, Staging, Store
 from datastores.value import Value
+from mount.fs.arrival import arrived
 from mount.fs.block_plan import Piece, plan_blocks, span
 from mount.fs.contents import Contents
 from mount.fs.counters import Counters
@@ -42,7 +43,7 @@ class Uploads(Value):
         """
         is_noted = self._describe(draft, key, modified_ns)
         try:
-            return self._send(draft, key, self._metadata(modified_ns))
+            return self._send(draft, key, modified_ns)
         except BaseException:
             self.counters.add("failed_uploads")
             if not is_noted:
@@ -154,9 +155,8 @@ class Uploads(Value):
             draft.punched.remove(piece.start, piece.end)
             raise
 
-    def _send(
-        self, draft: Draft, key: str, metadata: Mapping[str, str] | None
-    ) -> tuple[ObjectInfo, int]:
+    def _send(self, draft: Draft, key: str, modified_ns: int | None) -> tuple[ObjectInfo, int]:
+        metadata = self._metadata(modified_ns)
         _settle_stream(draft, self.view.turn_seconds)
         with draft.lock:
             generation, size = draft.generation, draft.size
@@ -167,10 +167,11 @@ class Uploads(Value):
                 return self._send_whole(draft, key, size, condition, metadata), generation
             return self._send_blocks(staging, draft, key, size, condition, metadata), generation
         except (AlreadyExists, PreconditionFailed):
-            # An answer may have been lost, and the object there is ours.
-            if condition is ABSENT or draft.punched:
+            # A new file that somebody else has made is never taken for ours.
+            if condition is ABSENT and not draft.may_be_stored:
                 raise
-            mine = self._already_there(draft, key, size)
+            note = draft.note(self.store.identity, key, modified_ns)
+            mine = arrived(draft.file, note, self.store)
             if mine is None:
                 raise
             return mine, generation
@@ -270,19 +271,6 @@ class Uploads(Value):
         self.counters.add("requests")
         staging.stage(key, piece.id, read_padded(draft.file.fd, piece.start, piece.end))
         self.counters.add("bytes_sent", piece.end - piece.start)
-
-    def _already_there(self, draft: Draft, key: str, size: int) -> ObjectInfo | None:
-        info = self.store.stat(key)
-        if info.size != size:
-            return None
-        at = 0
-        with self.store.read(key, version=info.version) as stream:
-            for piece in stream:
-                view = memoryview(piece)
-                if read_padded(draft.file.fd, at, at + view.nbytes) != view:
-                    return None
-                at += view.nbytes
-        return info if at == size else None
 
     def _metadata(self, modified_ns: int | None) -> Mapping[str, str] | None:
         if modified_ns is None or not self.store.features.keeps_metadata:

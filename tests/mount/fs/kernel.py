@@ -57,12 +57,13 @@ class OpenFile:
             self._put(offset + at, memoryview(data)[at : at + (1 << 20)])
 
     def _piece(self, at: int, size: int) -> bytes:
-        fs, handle = self.kernel.fs, self.opened.handle
-        return bytes(self.kernel.asking(lambda wait: fs.read(handle, at, size, wait=wait)))
+        kernel, handle = self.kernel, self.opened.handle
+        return bytes(kernel.asking(lambda wait: kernel.fs.read(handle, at, size, wait=wait)))
 
     def _put(self, at: int, piece: memoryview) -> None:
-        fs, handle = self.kernel.fs, self.opened.handle
-        assert self.kernel.asking(lambda wait: fs.write(handle, at, piece, wait=wait)) == len(piece)
+        kernel, handle = self.kernel, self.opened.handle
+        taken = kernel.asking(lambda wait: kernel.fs.write(handle, at, piece, wait=wait))
+        assert taken == len(piece)
 
     def truncate(self, size: int) -> None:
         self.kernel.asking(
@@ -85,8 +86,7 @@ class OpenFile:
         try:
             self.flush()
         finally:
-            self.kernel.fs.release(self.opened.handle)
-            self.kernel.files.discard(id(self))
+            self.kernel.give_back(self)
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +101,9 @@ class KernelInMiniature:
     Nothing is remembered between calls except lookups, which `forget_all` gives back: every call
     shows what the file system itself knows.
     """
+
+    # Whether the call at hand was made before, and died with the one who should have answered.
+    is_resent = False
 
     def __init__(self, fs: FileSystem) -> None:
         self.fs = fs
@@ -123,6 +126,11 @@ class KernelInMiniature:
         except WouldWait:
             self.waits += 1
             return call(True)
+
+    def give_back(self, file: OpenFile) -> None:
+        """The last close of a descriptor."""
+        self.fs.release(file.opened.handle)
+        self.files.discard(id(file))
 
     def look(self, path: str) -> Attributes:
         """Walk to a path; its attributes."""
@@ -173,7 +181,7 @@ class KernelInMiniature:
                         os.fsencode(name),
                         permissions,
                         access,
-                        exclusive=exclusive,
+                        exclusive=exclusive and not self.is_resent,
                         wait=wait,
                     )
                 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 
 from mount.fs.revival import RevivableFileSystem
 from mount.fs.second_life import Held
@@ -22,9 +24,11 @@ def bury(fs: RevivableFileSystem) -> None:
     """What the kernel does for a process that was killed: its threads end, its files close."""
     fs._crew.shutdown(wait=True)
     fs._notices.stop(10)
-    for node in fs._tree.table.nodes():
-        if node.draft:
-            os.close(node.draft.file.fd)
+    spool = str(fs._spool.folder.resolve())
+    for path in list(Path("/proc/self/fd").iterdir()):
+        with suppress(FileNotFoundError):  # that of the list itself
+            if str(path.readlink()).startswith(f"{spool}/"):
+                os.close(int(path.name))
     for content in list(fs._contents._open.values()):
         if content.reader:
             content.reader.close()
