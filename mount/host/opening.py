@@ -8,7 +8,7 @@ from pathlib import Path
 from datastores.contract import LeaseSpec
 from datastores.credentials.kinds import Anonymous, Credential, Identity
 from datastores.definitions import Dbfs, Definition, LocalFolder
-from datastores.storage.contract import Store
+from datastores.storage.contract import Patience, Store
 from mount.cache import NodeCache
 from mount.fs.view import MountView
 from mount.fuse.options import MountOptions
@@ -18,13 +18,14 @@ from mount.leases import RenewableLease, RenewableStore, open_renewable
 
 def open_order(order: MountOrder, lease: RenewableLease) -> RenewableStore:
     """The store of an order, ready for use; nothing is sent before the first call."""
+    return open_renewable(lease, lambda spec: open_with(order.definition, spec, order.patience))
 
-    def open_with(spec: LeaseSpec | None) -> Store:
-        from datastores.storage.open import open_store
 
-        return open_store(order.definition, _credential(order.definition, spec), order.patience)
+def open_with(definition: Definition, lease: LeaseSpec | None, patience: Patience) -> Store:
+    """A store with the credential of a lease; without one, with this node's identity."""
+    from datastores.storage.open import open_store
 
-    return open_renewable(lease, open_with)
+    return open_store(definition, _credential(definition, lease), patience)
 
 
 def open_cache(order: MountOrder) -> NodeCache:
