@@ -105,9 +105,12 @@ class SecondLife(Value):
         node.draft = draft
 
     def _drop_unnamed(self) -> None:
-        """Spool files whose process died before it noted whose they are."""
+        """Spool files whose process died before it noted whose they are, and wrote to them.
+
+        Others that nobody knows are of earlier hosts, and have bytes that a person may want.
+        """
         for file, note in self.spool.abandoned():
-            if note is None:
+            if note is None and not os.fstat(file.fd).st_size:
                 file.discard()
 
     def _lose_draft(self, number: int, name: str, file: NotedSpoolFile | None) -> None:

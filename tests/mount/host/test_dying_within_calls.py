@@ -359,6 +359,21 @@ def test_dying_again_and_again_changes_nothing(
         _act(play, root, make(root), iter([*lives, Fate(0)]), f"seed {seed} + {number}")
 
 
+def test_what_an_earlier_host_left_outlives_a_death(tmp_path: Path) -> None:
+    """Bytes that nobody ever closed stay in the spool when a process of a later mount dies."""
+    kernel = MortalKernel(tmp_path, memory_store(tmp_path), iter([Fate(1), Fate(0)]))
+    try:
+        left = kernel.spool.begin()
+        os.write(left.fd, b"never closed")
+        os.close(left.fd)
+        kernel.write("f", b"written")
+        found = [path.read_bytes() for path in kernel.spool.folder.iterdir()]
+    finally:
+        kernel.end()
+
+    assert (kernel.deaths, found) == (1, [b"never closed"])
+
+
 def _act(play: Play, root: Path, store: Store, fates: Iterator[Fate], note: str) -> int:
     """Play it, and look at what is left; how often the process died."""
     kernel = MortalKernel(root, store, fates)
