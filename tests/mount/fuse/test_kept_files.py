@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from datastores.storage.memory import MemoryStore
+from mount.cache.contract import CacheKey
 from mount.cache.node_cache import NodeCache
 from mount.fs.file_system import StoreFileSystem
 from mount.fs.spool import Spool
@@ -110,7 +111,10 @@ def test_a_writer_after_a_kept_reader_writes_to_the_file_system(place: Place) ->
 
 def test_pages_of_a_file_that_became_complete_are_dropped_at_its_close(place: Place) -> None:
     """A large file is read from the disk the second time, and its pages do not wait for that."""
-    assert (place.path / "large").read_bytes() == LARGE
+    with (place.path / "large").open("rb", buffering=0) as file:
+        assert file.read() == LARGE
+        # The reader may have the last bytes before the cache has.
+        _until(lambda: _is_cached(place, "large"))
     _until(lambda: place.mounted.modes.modes() == {})
     _until(lambda: place.mounted.notifier.sent == 1)
     reads = place.mounted.figures.by_op[Op.READ]
@@ -159,6 +163,15 @@ def test_notes_grow_and_shrink_with_what_is_noted() -> None:
         assert list(MemoryJournal(fd).load().registered) == [0]
     finally:
         os.close(fd)
+
+
+def _is_cached(place: Place, name: str) -> bool:
+    info = place.store.stat(name)
+    assert info.version
+    found = place.cache.find(CacheKey(place.store.identity, name, info.version, info.size))
+    if found:
+        found.close()
+    return found is not None
 
 
 def _until(reached: object) -> None:
