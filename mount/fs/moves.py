@@ -100,7 +100,9 @@ class Moves:
             # What it took the place of goes with it, should it be taken away.
             self._tree.counters.add("requests")
             with contextlib.suppress(NotFound):
-                node.fact = fact_of(self._tree.store.stat(new_key))
+                fact = fact_of(self._tree.store.stat(new_key))
+                with self._tree.lock:
+                    node.fact = fact
         self._store_closed(node, new_key)
 
     def _store_closed(self, node: Node, key: str) -> None:

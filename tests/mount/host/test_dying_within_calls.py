@@ -136,19 +136,19 @@ class MortalKernel(KernelInMiniature):
         self.opened.remove(file)
 
     def unlink(self, path: str) -> None:
-        with self._gone_is_done():
+        with self._was_done(FileNotFoundError):
             super().unlink(path)
 
     def rmdir(self, path: str) -> None:
-        with self._gone_is_done():
+        with self._was_done(FileNotFoundError):
             super().rmdir(path)
 
     def rename(self, path: str, new_path: str, *, replace: bool = True) -> None:
-        with self._gone_is_done():
+        with self._was_done(FileNotFoundError):
             super().rename(path, new_path, replace=replace)
 
     def mkdir(self, path: str) -> None:
-        with self._there_is_made():
+        with self._was_done(FileExistsError):
             super().mkdir(path)
 
     def end(self) -> None:
@@ -179,18 +179,11 @@ class MortalKernel(KernelInMiniature):
             raise Killed
 
     @contextmanager
-    def _gone_is_done(self) -> Iterator[None]:
+    def _was_done(self, sign: type[OSError]) -> Iterator[None]:
+        """Asked again, a call that was done fails like this, and counts as done."""
         try:
             yield
-        except FileNotFoundError:
-            if not self.is_resent:
-                raise
-
-    @contextmanager
-    def _there_is_made(self) -> Iterator[None]:
-        try:
-            yield
-        except FileExistsError:
+        except sign:
             if not self.is_resent:
                 raise
 
